@@ -1,74 +1,82 @@
 """`make bench`: run benchmarks, print their figures, and write `results.md` and `details.md`.
 
-`make bench ARGS="planner year"` runs only these, and keeps the figures of the others. `make bench ARGS=--stale` runs
-none: it names those whose code has changed since they were measured, and fails if there are any.
+`make bench ARGS="planner year"` runs only these, and keeps the figures of the others, as it keeps those of one that
+fails. `make bench ARGS=--stale` runs none: it names those whose code has changed since they were measured, and fails if
+there are any.
 """
 
-import multiprocessing
 import os
 import sys
+import traceback
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from multiprocessing import get_context
 
 from bench import goals
 from bench.figures import Figure, measured_by, show
 from bench.results import load, measured_now, save, stale
 
-ALONE = (
-    "lambda_runtime",
-    "receive_webhook",
-    "webhooks",
-    "webhook_backlog",
-    "page",
-    "ensure_fresh",
-    "cold_starts",
-)
+ALONE = ("lambda_runtime", "webhooks", "cold_starts")
 """Benchmarks that measure time: they run one after the other, on an otherwise idle machine."""
 
 TOGETHER = (
-    "write_units",
-    "read_units",
+    "page",
+    "units",
     "webhook_path",
     "waiting_callers",
     "pace",
-    "memory",
     "codat_calls",
     "products",
-    "lost_responses",
+    "year",
     "what_codat_means",
     "nothing_false",
     "aws_cost",
-    "attainment",
-    "alarms",
     "planner",
-    "scale",
-    "year",
+    "decisions",
 )
-"""Benchmarks that count, or measure memory and processor time: each has a process, and all processors are used."""
+"""Benchmarks that count, or measure memory or processor time: all processors are used, the longest first."""
+
+ALL = (*ALONE, *TOGETHER)
 
 
 def main(names: Sequence[str]) -> None:
     """Run some benchmarks, or all if none is named."""
     if names == ["--stale"]:
         sys.exit(_stale())
-    if unknown := set(names) - {*ALONE, *TOGETHER}:
-        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join((*ALONE, *TOGETHER))}.")
-    measured = {name: measured_by(name, is_alone=True) for name in ALONE if not names or name in names}
-    together = [name for name in TOGETHER if not names or name in names]
-    # One pool of processes with `max_tasks_per_child` leaves processors idle on Python 3.11.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        measured |= zip(together, pool.map(_in_new_process, together), strict=True)
-    show("Benchmarks", [figure for figures, _ in measured.values() for figure in figures])
-    now = {name: measured_now(name, figures, seconds) for name, (figures, seconds) in measured.items()}
-    known = load() | now
+    if unknown := set(names) - set(ALL):
+        sys.exit(f"There is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(ALL)}.")
+    chosen = names or ALL
+    failed = _run([name for name in ALONE if name in chosen], at_once=1)
+    failed += _run([name for name in TOGETHER if name in chosen], at_once=os.cpu_count() or 1)
+    known = load()
+    show("Benchmarks", [figure for name in ALL if name in chosen and name in known for figure in known[name].figures])
     goals.show([figure for each in known.values() for figure in each.figures])
-    save(known, (*ALONE, *TOGETHER))
+    if failed:
+        sys.exit(f"These failed, and their figures are of an earlier run: {', '.join(failed)}.")
 
 
-def _in_new_process(name: str) -> tuple[Sequence[Figure], float]:
+def _run(names: Sequence[str], at_once: int) -> list[str]:
+    """Run benchmarks, so many at a time, and save the figures of each as it ends. Return those that failed."""
+    known = load()
+    longest_first = sorted(names, key=lambda name: -known[name].seconds if name in known else 0)
+    failed = []
+    with ThreadPoolExecutor(at_once) as pool:
+        running = {pool.submit(_in_new_process, name, is_alone=at_once == 1): name for name in longest_first}
+        for ended in as_completed(running):
+            name = running[ended]
+            if error := ended.exception():
+                traceback.print_exception(error)
+                failed.append(name)
+                continue
+            known[name] = measured_now(name, *ended.result())
+            save(known, ALL)
+    return failed
+
+
+def _in_new_process(name: str, *, is_alone: bool) -> tuple[Sequence[Figure], float]:
     """Run a benchmark. Its memory would otherwise include what an earlier one in the same process held."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(measured_by, name).result()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(measured_by, name, is_alone=is_alone).result()
 
 
 def _stale() -> int:

@@ -52,14 +52,20 @@ def template() -> dict[str, Any]:
     return body
 
 
-def _resources(kind: str) -> list[dict[str, Any]]:
+def resources(kind: str) -> list[dict[str, Any]]:
+    """Return the properties of the template's resources of a kind."""
     return [each["Properties"] for each in template()["Resources"].values() if each["Type"] == kind]
+
+
+def function(name: str) -> dict[str, Any]:
+    """Return the properties of a function in the template."""
+    return next(each for each in resources("AWS::Lambda::Function") if each["Handler"] == f"{name}.handler")
 
 
 def dashboard() -> list[Part]:
     """Return the parts that the dashboard adds to the bill. It is optional."""
     log = (QUEUE_TICKS + CHECK_TICKS) / DAYS_A_MONTH * TICK_LOG_BYTES
-    widgets = _resources("AWS::CloudWatch::Dashboard")
+    widgets = resources("AWS::CloudWatch::Dashboard")
     sources = sum(json.dumps(each["DashboardBody"]).count("SOURCE") for each in widgets)
     return [
         Part(DASHBOARD, "dashboard", len(widgets), 3.00, free_units=3, least=0, because="the graphs"),

@@ -34,9 +34,9 @@ SETTINGS = Settings(
 WARM_UP = MEASURED = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-CHECK_EVERY, LIST_EVERY = 5, 15
-"""Minutes, as deployed. queue_refreshes runs every minute."""
 LOST = (0.0, 0.05, 1.0)
+FEW = 25
+"""How many companies there are where webhooks are lost. The calls that list companies do not count there."""
 APART = HOUR
 """The time between the due times of two data types of a company."""
 WEBHOOKS_AFTER = timedelta(seconds=10)
@@ -123,44 +123,33 @@ def _without_confidence() -> Policy:
 async def _codat_freshness(policy: Policy, loop: SimulatedLoop) -> tuple[int, float]:
     """Return the calls of Codat Freshness in a day, and the promises kept in percent."""
     simulation = Simulation(loop, SETTINGS, policy)
-    await _run(simulation, WARM_UP)
+    run = partial(simulation.run_for, every=MINUTE, random=Random(1), deliver_within=WEBHOOKS_AFTER, skips_idle=True)
+    await run(WARM_UP)
     before, kept, ends_at = simulation.calls.total(), PromisesKept(), loop.clock() + MEASURED
     while loop.clock() < ends_at:
-        await _run(simulation, HOUR)
+        await run(HOUR)
         kept.add(simulation.backend, policy, loop.clock())
     return simulation.calls.total() - before, kept.percent
 
 
 async def _one_by_one(lost: float, loop: SimulatedLoop) -> tuple[int, int]:
     """Return the calls of a day, without those that list companies, and the refreshes."""
-    simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "6 hours"}}))
-    run, random = partial(simulation.run_for, every=MINUTE, skips_idle=True, lost=lost), Random(1)  # noqa: S311 - chances, not secrets
-    await run(HOUR, random=random)
+    settings, policy = SETTINGS.model_copy(update={"companies": FEW}), {"default": {"fresh_within": "6 hours"}}
+    simulation = Simulation(loop, settings, Policy.model_validate(policy))
+    run = partial(simulation.run_for, every=MINUTE, random=Random(1), skips_idle=True, lost=lost)
+    await run(HOUR)
     for turn in range(WARM_UP // APART):
         for company in list(simulation.tables.companies.scan()):
             feeds = simulation.tables.feeds.of_company(company.company_id)
             if turn < len(feeds):
                 operations = Operations(services=simulation.services(Fuse()), actor=OPERATOR)
                 operations.request_refreshes(company, [feeds[turn]])
-        await run(APART, random=random)
+        await run(APART)
     simulation.calls.clear()
     before = simulation.tallies[Metric.REFRESHES_QUEUED]
-    await run(MEASURED, random=random)
+    await run(MEASURED)
     calls = sum(number for name, number in simulation.calls.items() if name != "GET ")
     return calls, simulation.tallies[Metric.REFRESHES_QUEUED] - before
-
-
-async def _run(simulation: Simulation, duration: timedelta) -> None:
-    """Run the ticks at the intervals of the deployed stack, and deliver webhooks within `WEBHOOKS_AFTER`."""
-    for minute in range(duration // MINUTE):
-        if minute % CHECK_EVERY == 0:
-            await simulation.check(Fuse(), listing=None)
-        await simulation.queue(Fuse())
-        for _ in range(MINUTE // WEBHOOKS_AFTER):
-            await simulation.advance(WEBHOOKS_AFTER)
-            bodies, simulation.pending = simulation.pending, []
-            for body in bodies:
-                simulation.deliver(body, Fuse())
 
 
 def _cron_job(policy: Policy) -> tuple[int, float]:

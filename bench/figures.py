@@ -99,7 +99,7 @@ def show(title: str, figures: Sequence[Figure]) -> None:
     table = Table(*HEADINGS, title=title, title_justify="left")
     for figure in figures:
         table.add_row(*figure.cells(), style="" if figure.is_met else "bold red")
-    console = Console()
+    console = Console(markup=False)
     console.width = max(console.width, WIDTH)
     console.print(table)
 

@@ -7,18 +7,15 @@ from uuid import NAMESPACE_URL, uuid5
 
 import httpx
 
-from freshness.domain import data_types as known_data_types
 from freshness.domain.companies.company import Company, Connection
-from freshness.domain.datasets.dataset import IN_FLIGHT, Dataset, DatasetState, Trigger
+from freshness.domain.datasets.dataset import Dataset, DatasetState, Trigger
 from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
-from freshness.domain.feeds.feed_values import Decided, End, Request
+from freshness.domain.feeds.feed_values import End, Request
 from freshness.domain.feeds.schedule import reschedule
-from freshness.planning.decision import Reason
 from freshness.policy.policy import Policy
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-NOW_IN_FULL = NOW + timedelta(microseconds=123456)
 SYNC_TIME = timedelta(seconds=20)
 DATA_TYPES = "accounts bills company customers invoices items payments suppliers transfers accountTransactions".split()
 """The data types of each company, all from one accounting connection."""
@@ -96,40 +93,6 @@ def datasets_in_flight(company: Company, policy: Policy) -> Iterator[Dataset]:
                 requested_at=feed.in_flight.at,
                 state=DatasetState.QUEUED,
             )
-
-
-def fullest_feed() -> Feed:
-    """Return a feed with every attribute set, each to its longest value."""
-    company_ = company(0)
-    [connection_id] = company_.connections
-    dataset_id = company_.company_id
-    return Feed(
-        company_id=company_.company_id,
-        data_type=max(known_data_types.DATA_TYPES, key=len),
-        connection_id=connection_id,
-        last_dataset=Request(at=NOW_IN_FULL, trigger=max(Trigger, key=len), dataset_id=dataset_id),
-        end=End(at=NOW_IN_FULL, state=max(DatasetState, key=len), dataset_id=dataset_id),
-        succeeded_at=NOW_IN_FULL,
-        attempts=99,
-        running_state=max(IN_FLIGHT, key=len),
-        seen_running_at=NOW_IN_FULL,
-        history=SyncHistory.of(
-            Sync(ended_at=NOW_IN_FULL + timedelta(hours=age), records_modified=True) for age in range(KEPT)
-        ),
-        refresh_requested_at=NOW_IN_FULL,
-        refresh_requested_by=max(Trigger, key=len),
-        failed_calls=99,
-        retry_at=NOW_IN_FULL,
-        platform_sync_time=timedelta(hours=1, microseconds=1),
-        quiet_since=NOW_IN_FULL,
-        changes_per_day=1 / 3,
-        requests_that_day=99,
-        decided=Decided(at=NOW_IN_FULL, reason=max(Reason, key=len)),
-        written_at=NOW_IN_FULL,
-        broken_at=NOW_IN_FULL,
-        miss_expected_at=NOW_IN_FULL,
-        due_at=NOW_IN_FULL,
-    )
 
 
 def queued_response(request: httpx.Request) -> httpx.Response:

@@ -27,7 +27,7 @@ from typing import IO, Any
 import httpx
 from standardwebhooks import Webhook
 
-from bench.aws_cost import template
+from bench.aws_cost import function, resources
 from bench.figures import Figure, show
 from bench.processor_share import limited, share_of
 from bench.tables import KINDS, LocalAws, running_aws
@@ -68,7 +68,7 @@ def measure() -> list[Figure]:
     """Measure the first and the next run of each handler, and its memory. Where somebody waits, there is a target."""
     return [
         figure
-        for name, run in runs().items()
+        for name, run in _runs().items()
         for figure in (
             Figure(
                 what=f"Lambda's runtime: first run of {name}, with its start",
@@ -88,7 +88,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def runs() -> dict[str, Run]:
+def _runs() -> dict[str, Run]:
     """Run each handler in an environment of its own, one after the other, and return the runs by name.
 
     Raises:
@@ -98,7 +98,7 @@ def runs() -> dict[str, Run]:
     with running_aws() as aws, running_sandbox(Settings(companies=3)) as sandbox:
         names = aws.create_tables()
         tables, _ = aws.open_tables(names)
-        values = resources(aws, names) | {"https://api.codat.io": sandbox.base_url}
+        values = _stored(aws, names) | {"https://api.codat.io": sandbox.base_url}
 
         def run(name: str, event: object) -> Any:
             done[name] = _run(name, event, values, aws.url)
@@ -123,16 +123,10 @@ def runs() -> dict[str, Run]:
             raise RuntimeError(f"serve_api returned {done['serve_api'].response}")
         if '<div class="cf"' not in run("show_page", {"widgetContext": {"theme": "light"}}):
             raise RuntimeError(f"show_page returned {done['show_page'].response}")
-    if left_out := handlers() - done.keys():
+    handlers = {each["Handler"].removesuffix(".handler") for each in resources("AWS::Lambda::Function")}
+    if left_out := handlers - done.keys():
         raise RuntimeError(f"the template has functions that were not run: {left_out}")
     return done
-
-
-def handlers() -> set[str]:
-    """Return the modules of the handlers in the template."""
-    resources = template()["Resources"].values()
-    functions = (each["Properties"] for each in resources if each["Type"] == "AWS::Lambda::Function")
-    return {function["Handler"].removesuffix(".handler") for function in functions}
 
 
 def _read_completed(feed: Feed) -> str:
@@ -168,7 +162,7 @@ def _message(body: str) -> dict[str, Any]:
     }
 
 
-def resources(aws: LocalAws, names: TableNames) -> dict[str, str]:
+def _stored(aws: LocalAws, names: TableNames) -> dict[str, str]:
     """Store the secrets, create the queues, and return each resource's name by its logical id without the hash."""
     ssm, sqs = aws.session.client("ssm", endpoint_url=aws.url), aws.session.client("sqs", endpoint_url=aws.url)
     secrets = {"/CodatFreshness/codat-api-key": TEST_API_KEY, "/CodatFreshness/webhook-signing-secret": SIGNING_SECRET}
@@ -189,15 +183,15 @@ def _run(name: str, event: object, values: Mapping[str, str], aws_url: str) -> R
         RuntimeError: it failed.
     """
     described = function(name)
-    variables = environment(described, values, aws_url)
+    variables = _environment(described, values, aws_url)
     sources, policy = bundling.Sources.of_this_package(), ROOT / "freshness.toml"
     bundle = bundling.build(sources, policy, bundling.THIS_MACHINE, ROOT / ".build")
-    with TemporaryFile() as output, emulator(described, variables, bundle, output) as (process, url):
+    with TemporaryFile() as output, _emulator(described, variables, bundle, output) as (process, url):
         began = time.monotonic()
         response = httpx.post(url, json=event, timeout=60)
         cold_ended = time.monotonic()
         if response.is_success:
-            with limited(function_process(process), share_of(described["MemorySize"])):
+            with limited(_function_process(process), share_of(described["MemorySize"])):
                 warm_began = time.monotonic()
                 response = httpx.post(url, json=event, timeout=60)
                 warm_seconds = time.monotonic() - warm_began
@@ -208,18 +202,10 @@ def _run(name: str, event: object, values: Mapping[str, str], aws_url: str) -> R
         records = output.read().decode()
         if libraries := set(re.findall(r'"logger": ?"((?:httpx|botocore)[^"]*)"', records)):
             raise RuntimeError(f"{name} logs the calls of {libraries}: {records}")
-        return Run(cold_ended - began, warm_seconds, _peak_memory(function_process(process)), response.json())
+        return Run(cold_ended - began, warm_seconds, _peak_memory(_function_process(process)), response.json())
 
 
-def function(name: str) -> dict[str, Any]:
-    """Return the properties of a function in the template."""
-    functions = (
-        each["Properties"] for each in template()["Resources"].values() if each["Type"] == "AWS::Lambda::Function"
-    )
-    return next(each for each in functions if each["Handler"] == f"{name}.handler")
-
-
-def environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url: str) -> dict[str, str]:
+def _environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url: str) -> dict[str, str]:
     """Return a function's variables in the template, with local resources in them, and those that Lambda sets."""
     variables = {}
     for name, value in function["Environment"]["Variables"].items():
@@ -244,7 +230,7 @@ def environment(function: Mapping[str, Any], values: Mapping[str, str], aws_url:
 
 
 @contextmanager
-def emulator(
+def _emulator(
     function: Mapping[str, Any], environment: Mapping[str, str], bundle: Path, output: IO[bytes]
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """Run the emulator with a function, and yield it and the URL that invokes the function."""
@@ -279,7 +265,7 @@ def _peak_memory(process: int) -> int:
     return int(_status(process)["VmHWM"].split()[0]) * 1024
 
 
-def function_process(emulator: subprocess.Popen[bytes]) -> int:
+def _function_process(emulator: subprocess.Popen[bytes]) -> int:
     """Return the process of the function that an emulator runs."""
     for path in Path("/proc").glob("[0-9]*"):
         if int(_status(int(path.name))["PPid"]) == emulator.pid:

@@ -1,4 +1,4 @@
-"""The page, `status` and `export` of 100,000 feeds, while few promises are broken and while many are.
+"""The page, `status` and `export` of 100,000 feeds, while a tenth of the promises are broken.
 
 The time of the page is the processor time of reading and rendering: the local AWS takes longer to answer than DynamoDB.
 """
@@ -21,7 +21,7 @@ from freshness.app.page.read import first_companies, page_view
 from freshness.app.page.render import LARGEST, Frame, Medium, render
 from freshness.app.page.summary import summary_of_large
 from freshness.app.reading.queries import Queries
-from freshness.aws.dynamodb.item_codec import company_item, feed_item
+from freshness.aws.dynamodb.item_codec import company_item, feed_item, shard, sort_key
 from freshness.aws.dynamodb.table import marshal
 from freshness.aws.dynamodb.tables import TableNames
 from freshness.domain.feeds.feed_values import Breach
@@ -29,8 +29,8 @@ from freshness.policy.policy import Policy
 from local.settings import ROOT
 
 COMPANIES = 10_000
-FEW, MANY = 100, 1_000
-"""How many companies have all their promises broken."""
+BROKEN, BROKEN_AT = 1_000, NOW - timedelta(hours=5)
+"""How many companies have all their promises broken, and since when."""
 FEEDS = COMPANIES * len(fleet.DATA_TYPES)
 EXPORTED = 20_000
 MOST_SECONDS = 1.0
@@ -38,26 +38,23 @@ MB = 1_000_000
 
 
 def measure() -> list[Figure]:
-    """Measure a page while a hundredth of the promises are broken, and while a tenth are."""
+    """Measure a page, and both commands."""
     policy = example_policy()
     with running_aws() as aws:
         names = aws.create_tables()
         write(aws, names.companies, (_item(company_item(fleet.company(number))) for number in range(COMPANIES)))
-        write(aws, names.feeds, _feeds(policy, FEW, COMPANIES, are_broken=False))
-        write(aws, names.feeds, _feeds(policy, 0, FEW, are_broken=True))
-        few = _measure(aws, names, policy, FEW)
-        write(aws, names.feeds, _feeds(policy, FEW, MANY, are_broken=True))
-        return few + _measure(aws, names, policy, MANY) + _of_commands(aws, names, policy)
+        write(aws, names.feeds, _feeds(policy))
+        return _of_page(aws, names, policy) + _of_commands(aws, names, policy)
 
 
-def _measure(aws: LocalAws, names: TableNames, policy: Policy, broken: int) -> list[Figure]:
+def _of_page(aws: LocalAws, names: TableNames, policy: Policy) -> list[Figure]:
     tables, meter = aws.open_tables(names)
     queries = Queries(services=services(tables, aws.event_bus(), policy))
     started = time.process_time()
     view = page_view(queries, NOW)
     html = render(view, Frame(Medium.WIDGET, function_arn="arn:aws:lambda:eu-west-2:123456789012:function:ShowPage"))
     seconds = time.process_time() - started
-    used, feeds = meter.take(), broken * len(fleet.DATA_TYPES)
+    used, feeds = meter.take(), BROKEN * len(fleet.DATA_TYPES)
     if view.broken != feeds and not view.broken_is_minimum:
         raise RuntimeError(f"expected {feeds} broken promises on the page, got {view.broken}")
     of = f"of {FEEDS:,} feeds, {feeds:,} of them older than promised"
@@ -102,17 +99,26 @@ def _of_commands(aws: LocalAws, names: TableNames, policy: Policy) -> list[Figur
     ]
 
 
-def _feeds(policy: Policy, start: int, stop: int, *, are_broken: bool) -> Iterator[Item]:
-    """Yield the items of companies' feeds. If `are_broken`, their promises have been broken for up to ten hours."""
-    for number in range(start, stop):
+def _feeds(policy: Policy) -> Iterator[Item]:
+    """Yield the items of the companies' feeds: for each company copies of those of the first, with its own ids."""
+    first = fleet.company(0)
+    [connection] = first.connections.values()
+    usual, late = list[tuple[str, Item]](), list[tuple[str, Item]]()
+    for feed in fleet.due_feeds(first, policy):
+        promise = policy.promise(feed.data_type, first, connection)
+        breach = Breach(since=BROKEN_AT, group=promise.group)
+        broken = replace(feed, succeeded_at=BROKEN_AT - promise.fresh_within, broken_at=BROKEN_AT, breach=breach)
+        usual.append((feed.data_type, _item(feed_item(replace(feed, version=1)))))
+        late.append((feed.data_type, _item(feed_item(replace(broken, version=1)))))
+    for number in range(COMPANIES):
         company = fleet.company(number)
-        [connection] = company.connections.values()
-        for feed in fleet.due_feeds(company, policy):
-            promise = policy.promise(feed.data_type, company, connection)
-            broken_at = NOW - timedelta(minutes=1 + number % 600)
-            breach = Breach(since=broken_at, group=promise.group)
-            late = replace(feed, succeeded_at=broken_at - promise.fresh_within, broken_at=broken_at, breach=breach)
-            yield _item(feed_item(replace(late if are_broken else feed, version=1)))
+        [connection_id] = company.connections
+        for data_type, item in late if number < BROKEN else usual:
+            yield item | {
+                "company_id": {"S": company.company_id},
+                "feed": {"S": sort_key(data_type, connection_id)},
+                "shard": {"S": shard(company.company_id)},
+            }
 
 
 def _item(item: dict[str, object]) -> Item:

@@ -1,6 +1,6 @@
 """A process with the share of a processor that Lambda gives a function: one processor for 1,769 MB of memory.
 
-A control group limits it where one can be made. Elsewhere it is stopped each time it has used its share of a period.
+The process is stopped each time it has used its share of a period.
 """
 
 import os
@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 MEMORY_OF_A_PROCESSOR = 1769
@@ -16,7 +16,6 @@ MEMORY_OF_A_PROCESSOR = 1769
 PERIOD = 0.02
 """The seconds of a period. In each of them the share may be used, as in Lambda."""
 LOOK_EVERY = 0.0005
-_GROUPS = Path("/sys/fs/cgroup")
 
 
 def share_of(memory: int) -> float:
@@ -27,42 +26,6 @@ def share_of(memory: int) -> float:
 @contextmanager
 def limited(process: int, share: float) -> Iterator[None]:
     """Limit a process to a share of a processor during the `with` block."""
-    group = _group(process, share)
-    if group is None:
-        with _stopped_and_continued(process, share):
-            yield
-        return
-    (group / "cgroup.procs").write_text(str(process))
-    try:
-        yield
-    finally:
-        # A process that has ended has left its group.
-        with suppress(ProcessLookupError):
-            (group.parent / "cgroup.procs").write_text(str(process))
-        group.rmdir()
-
-
-def _group(process: int, share: float) -> Path | None:
-    """Return a new control group with a limit; `None` if none can be made here."""
-    period = round(PERIOD * 1_000_000)
-    is_second_version = (_GROUPS / "cgroup.controllers").exists()
-    group = (_GROUPS if is_second_version else _GROUPS / "cpu") / f"bench-{process}"
-    try:
-        group.mkdir()
-        if is_second_version:
-            (group / "cpu.max").write_text(f"{round(share * period)} {period}")
-        else:
-            (group / "cpu.cfs_period_us").write_text(str(period))
-            (group / "cpu.cfs_quota_us").write_text(str(round(share * period)))
-    except OSError:
-        if group.exists():
-            group.rmdir()
-        return None
-    return group
-
-
-@contextmanager
-def _stopped_and_continued(process: int, share: float) -> Iterator[None]:
     is_over = threading.Event()
     limiter = threading.Thread(target=_limit, args=(process, share, is_over))
     limiter.start()

@@ -14,7 +14,6 @@ from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.feed import DAY, Feed
 from freshness.policy.policy import Policy
 
-COMPANIES = 2000
 DATA_TYPES = {
     "invoices": 10,
     "bills": 5,
@@ -48,7 +47,7 @@ def policy(fresh_within: str) -> Policy:
     return Policy.model_validate({"default": default, "data_types": weights})
 
 
-def true_rates(companies: int = COMPANIES) -> Numbers:
+def true_rates(companies: int) -> Numbers:
     """Return the change rates of all feeds, in changes a day, company by company."""
     random = np.random.default_rng(20261123)
     types = random.normal(0, TYPE_SPREAD, len(DATA_TYPES))

@@ -1,16 +1,20 @@
 """Callers who wait for fresh data, in simulated time: what one costs, and when many notice the ends of their reads.
 
-No webhook arrives, so that the ends are noticed by polls alone. Codat responds to each call after `LATENCY`.
+No webhook arrives, so that the ends are noticed by polls alone. Codat responds to each call after `LATENCY`. A user's
+own loop queues a read at Codat, and polls it until it has ended.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from statistics import median
+from functools import partial
+from random import Random
+from statistics import mean, median
 from typing import Any
 
 from bench.figures import Figure, Topic, show, without_logs
+from codat_sandbox.model import Company
 from codat_sandbox.platforms import FETCH_ON_FIRST_LINK, XERO
 from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh
@@ -22,6 +26,8 @@ from simulate.loop import OPERATOR, Fuse, Simulation
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 LATENCY = SECOND / 5
 COMPANIES, TYPES = 50, 5
+PLACES = 200
+"""`waiting_callers`: so many that each caller may wait almost as long as it prefers."""
 DATA_TYPES = tuple(sorted(FETCH_ON_FIRST_LINK & set(XERO.data_types)))[:TYPES]
 PREFERRED, ANSWERED_WITHIN = 25 * SECOND, 26 * SECOND
 ROUNDS = 4
@@ -40,6 +46,11 @@ SETTINGS = Settings(
 )
 ONE, MANY = (20 * SECOND, 20 * SECOND), (10 * SECOND, 40 * SECOND)
 """How long syncs take for one caller, and for many."""
+ALONE, SHORT = 40, (4 * SECOND, 16 * SECOND)
+"""How many companies are each asked for one data type, half of them by a user's own loop, and how long syncs take."""
+USERS_POLL = 2 * SECOND
+CALLERS, REQUESTS, WITHIN = 20, 3, 30 * SECOND
+"""How many callers make how many requests each for the same company, within which time."""
 
 
 class _Simulation(Simulation):
@@ -54,7 +65,9 @@ class _Simulation(Simulation):
         return self._dynamodb.calls.total()
 
 
-async def _prepared(loop: SimulatedLoop, companies: int, sync_times: tuple[timedelta, timedelta]) -> _Simulation:
+async def _prepared(
+    loop: SimulatedLoop, companies: int, sync_times: tuple[timedelta, timedelta], rounds: int = ROUNDS
+) -> _Simulation:
     """Return a simulation of companies whose data was read a few times."""
     shortest, longest = sync_times
     settings = SETTINGS.model_copy(update={"sync_time_min": shortest, "sync_time_max": longest})
@@ -64,7 +77,7 @@ async def _prepared(loop: SimulatedLoop, companies: int, sync_times: tuple[timed
         simulation.backend.add_company((few,), loop.clock())
     await simulation.check(Fuse())
     await simulation.queue(Fuse())
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         await simulation.advance(5 * MINUTE)
         bodies, simulation.pending = simulation.pending, []
         for body in bodies:
@@ -75,13 +88,15 @@ async def _prepared(loop: SimulatedLoop, companies: int, sync_times: tuple[timed
     return simulation
 
 
-async def _noticed_after(simulation: _Simulation, company_id: str) -> timedelta:
-    """Ask for all data types of a company as of now. Return how long after the last end the caller has the answer."""
-    services = replace(simulation.services(Fuse()), waiting_callers=COMPANIES)
+async def _noticed_after(
+    simulation: _Simulation, company_id: str, data_types: tuple[str, ...] = DATA_TYPES, caller: str = ""
+) -> timedelta:
+    """Ask for data types of a company as of now. Return how long after the last end the caller has the answer."""
+    services = replace(simulation.services(Fuse()), waiting_callers=PLACES)
     ensure, now = EnsureFresh(services=services), simulation.clock()
     company, account = ensure.company(company_id)
-    ask = Ask(data_types=DATA_TYPES, not_before=now, deadline=now + 10 * MINUTE)
-    progress = ensure.accept(company, account, ask, actor=replace(OPERATOR, who=company_id))
+    ask = Ask(data_types=data_types, not_before=now, deadline=now + 10 * MINUTE)
+    progress = ensure.accept(company, account, ask, actor=replace(OPERATOR, who=caller or company_id))
     progress = await ensure.wait(progress, PREFERRED, ANSWERED_WITHIN)
     while not progress.request.is_done:
         progress = ensure.progress(ensure.load(company_id, progress.request.request_id))
@@ -90,6 +105,18 @@ async def _noticed_after(simulation: _Simulation, company_id: str) -> timedelta:
         raise RuntimeError(f"expected fresh data, got {progress.request}")
     history = simulation.backend.history(company_id, simulation.clock())
     return simulation.clock() - max(each.completed for each in history if each.completed)
+
+
+async def _noticed_by_own_loop(simulation: _Simulation, company: Company) -> tuple[timedelta, int]:
+    """Queue a read and poll it. Return how long after its end that is known, and the calls."""
+    [connection] = company.connections
+    dataset, calls = simulation.refresh_by_others(company.id, DATA_TYPES[0], connection.id), 1
+    await asyncio.sleep(LATENCY / SECOND)
+    while dataset.completed is None or dataset.is_running:
+        await asyncio.sleep((USERS_POLL + LATENCY) / SECOND)
+        history, calls = simulation.backend.history(company.id, simulation.clock()), calls + 1
+        dataset = next(each for each in history if each.id == dataset.id)
+    return simulation.clock() - dataset.completed, calls
 
 
 async def _one(loop: SimulatedLoop) -> tuple[int, timedelta]:
@@ -101,19 +128,53 @@ async def _one(loop: SimulatedLoop) -> tuple[int, timedelta]:
     return simulation.dynamodb_calls - before, noticed
 
 
-async def _many(loop: SimulatedLoop) -> tuple[list[timedelta], float]:
-    """Return how long after the last end each of many callers has the answer, and Codat's calls for each company."""
+async def _many(loop: SimulatedLoop) -> tuple[list[float], float]:
+    """Return after how many seconds each of many callers knows the last end, and Codat's calls for each company."""
     simulation = await _prepared(loop, COMPANIES, MANY)
     before = simulation.calls.total()
     noticed = await asyncio.gather(*(_noticed_after(simulation, each.id) for each in simulation.backend.companies()))
-    return noticed, (simulation.calls.total() - before) / COMPANIES
+    return [each / SECOND for each in noticed], (simulation.calls.total() - before) / COMPANIES
+
+
+async def _alone(rounds: int, loop: SimulatedLoop) -> list[tuple[float, float]]:
+    """Return for callers, and for users' own loops: the mean time from the end of a read to its answer, and calls."""
+    simulation = await _prepared(loop, ALONE, SHORT, rounds)
+    companies = simulation.backend.companies()
+    asked, users = companies[: ALONE // 2], companies[ALONE // 2 :]
+    before = simulation.calls.total()
+    noticed = await asyncio.gather(*(_noticed_after(simulation, each.id, DATA_TYPES[:1]) for each in asked))
+    calls = (simulation.calls.total() - before) / len(asked)
+    of_users = await asyncio.gather(*(_noticed_by_own_loop(simulation, each) for each in users))
+    return [
+        (mean(each / SECOND for each in noticed), calls),
+        (mean(each / SECOND for each, _ in of_users), mean(calls for _, calls in of_users)),
+    ]
+
+
+async def _at_once(loop: SimulatedLoop) -> int:
+    """Return the queueing calls for one company that many callers ask about."""
+    simulation, random = await _prepared(loop, 1, (2 * WITHIN, 2 * WITHIN)), Random(1)
+    [company] = simulation.backend.companies()
+    simulation.calls.clear()
+
+    async def ask(caller: int) -> None:
+        await asyncio.sleep(WITHIN / SECOND * random.random())
+        await _noticed_after(simulation, company.id, caller=f"caller {caller}")
+
+    await asyncio.gather(*(ask(number % CALLERS) for number in range(CALLERS * REQUESTS)))
+    return sum(number for call, number in simulation.calls.items() if call.startswith("POST"))
 
 
 def measure() -> list[Figure]:
-    """Measure one caller, and many at the same moment."""
+    """Measure one caller, many at the same moment, and callers beside users' own loops."""
     with without_logs():
         calls, _ = simulate(_one)
         noticed, codat_calls = simulate(_many)
+        queued = simulate(_at_once)
+        figures = [
+            *_beside_own_loop("of which no read was measured", simulate(partial(_alone, 0))),
+            *_beside_own_loop("whose reads were measured", simulate(partial(_alone, ROUNDS))),
+        ]
     many = f"{COMPANIES} companies x {TYPES} data types asked for at one moment"
     return [
         Figure(
@@ -126,9 +187,9 @@ def measure() -> list[Figure]:
         Figure(
             what=f"from the last end to the answer, {many}, slowest",
             topic=Topic.LATENCY,
-            value=max(noticed) / SECOND,
+            value=max(noticed),
             unit="s",
-            against=f"median {median(each / SECOND for each in noticed):.1f} s, no webhooks; two responses of Codat",
+            against=f"median {median(noticed):.1f} s, {PLACES} places to wait; two responses of Codat",
             floor=2 * LATENCY / SECOND,
         ),
         Figure(
@@ -137,6 +198,37 @@ def measure() -> list[Figure]:
             unit="calls",
             against="those that queue",
             floor=TYPES,
+        ),
+        Figure(
+            what=f"queueing calls for each feed, of {CALLERS * REQUESTS} requests of {CALLERS} callers",
+            value=queued / TYPES,
+            unit="calls",
+            against=f"all made within {WITHIN / SECOND:.0f} s, while a read takes {2 * WITHIN / SECOND:.0f} s",
+            at_most=2,
+        ),
+        *figures,
+    ]
+
+
+def _beside_own_loop(feed: str, means: Iterable[tuple[float, float]]) -> list[Figure]:
+    (noticed, calls), (noticed_by_users, calls_of_users) = means
+    return [
+        Figure(
+            what=f"from the end of a read to the answer, of a feed {feed}, mean of {ALONE // 2}",
+            topic=Topic.LATENCY,
+            value=noticed,
+            unit="s",
+            against=f"a user's own loop that polls every {USERS_POLL / SECOND:g} s",
+            floor=noticed_by_users,
+        ),
+        Figure(
+            what=f"calls of Codat for a caller who waits for a feed {feed}",
+            topic=Topic.CALLS,
+            value=calls,
+            unit="calls",
+            against="a user's own loop",
+            floor=calls_of_users,
+            at_most=1.3,
         ),
     ]
 

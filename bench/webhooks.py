@@ -1,196 +1,135 @@
-"""Webhooks to a deployed stack: the time until a feed is updated, and the throughput under load."""
+"""A full batch of webhooks, with the share of a processor that Lambda gives apply_webhook for its memory."""
 
-import json
 import os
-import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from random import Random
-from statistics import median
-from typing import Self
-from uuid import uuid4
+from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from typing import Any
 
-import httpx
-from rich.console import Console
-from standardwebhooks import Webhook
+import boto3
 
-from bench import full_batch
+from bench import fleet
+from bench.aws_cost import function, resources
 from bench.figures import Figure, Topic, show
-from freshness.domain.feeds.feed import Feed
+from bench.fleet import NOW
+from bench.parts import example_policy
+from bench.processor_share import limited, share_of
+from bench.tables import LocalAws, running_aws
+from freshness.app.services import Services
+from freshness.app.webhooks import Message, apply_batch
+from freshness.aws.clients import client
+from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.event_bus import EventBus
+from freshness.domain.companies.company import Company
 from local import local_aws
-from local.processes import free_port
-from local.progress import Progress
-from local.settings import Settings
-from local.stack import RunningStack, running_stack
 
-MESSAGES = 1000
-DOUBLED = 0.1
-"""The share of messages that are sent twice."""
-MAX_CONCURRENCY = 20
-FEEDS = 100
-PROBES = 30
-"""Messages that are sent one at a time."""
-TIMEOUT = 60.0
-"""Seconds. Longer than Codat waits, because the local AWS starts twenty functions at once on few processors."""
-ATTEMPTS = 10
-"""How often a message is sent at most. It may not be accepted because its function started too late."""
+WEBHOOKS = 25
+READ_AT = NOW + timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A webhook for the end of one read."""
+class Applied:
+    """The time and the calls of AWS that applying a batch took, and how many webhooks it returned."""
 
-    id: str
-    event_id: str
-    data_type: str
-    ended_at: datetime
-
-
-class Sender:
-    """Sends webhooks about one company to a deployed stack, signed as Codat signs them."""
-
-    def __init__(self, stack: RunningStack) -> None:
-        """Wait until the stack has a company with a linked accounting connection."""
-        self._url, self._secret = stack.outputs.webhook_url, stack.codat.signing_secret
-        self._run = uuid4().hex[:8]
-        self._tables = stack.tables
-        self._http = httpx.Client(timeout=TIMEOUT)
-        self.company_id, self._connection_id = self._linked_company()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-
-    def _linked_company(self) -> tuple[str, str]:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            for company in self._tables.companies.scan():
-                for connection in company.connections.values():
-                    if connection.is_linked and connection.source_type == "Accounting":
-                        return company.company_id, connection.connection_id
-            time.sleep(0.5)
-        raise TimeoutError("expected a company with a linked accounting connection within two minutes")
-
-    def messages(self, number: int) -> list[Message]:
-        """Return messages about `FEEDS` new feeds. Messages about the same feed have different times."""
-        now = datetime.now(UTC).replace(microsecond=0)
-        return [
-            Message(
-                id=f"msg_{self._run}_{index}",
-                event_id=str(uuid4()),
-                data_type=f"measured-{self._run}-{index % FEEDS}",
-                ended_at=now - timedelta(seconds=2 * ((number - index) // FEEDS)),
-            )
-            for index in range(number)
-        ]
-
-    def send(self, message: Message) -> int:
-        """Send a message, and send it again after a server error, as Codat does. Return the last response's status."""
-        for _ in range(ATTEMPTS):
-            if (status := self._send_once(message)) < httpx.codes.INTERNAL_SERVER_ERROR:
-                break
-        return status
-
-    def _send_once(self, message: Message) -> int:
-        read = {"connectionId": self._connection_id, "dataType": message.data_type, "recordsModified": True}
-        body = json.dumps(
-            {
-                "id": message.event_id,
-                "eventType": "read.completed",
-                "generatedDate": message.ended_at.isoformat(),
-                "payload": {"referenceCompany": {"id": self.company_id}, "dataTypes": [read | {"status": "Complete"}]},
-            }
-        )
-        now = datetime.now(UTC)
-        headers = {
-            "Content-Type": "application/json",
-            "webhook-id": message.id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook(self._secret).sign(message.id, now, body),
-        }
-        try:
-            return self._http.post(self._url, content=body, headers=headers).status_code
-        except httpx.TimeoutException:
-            return httpx.codes.GATEWAY_TIMEOUT
-
-    def send_all(self, messages: list[Message], at_once: int = MAX_CONCURRENCY) -> Counter[int]:
-        """Send messages, some of them twice, in random order, several at once. Return how many had each last status."""
-        random = Random(self._run)  # noqa: S311 - an order, not a secret
-        sent = messages + random.sample(messages, round(len(messages) * DOUBLED))
-        random.shuffle(sent)
-        with ThreadPoolExecutor(at_once) as senders:
-            return Counter(senders.map(self.send, sent))
-
-    def feeds(self) -> list[Feed]:
-        """Return the feeds that this sender's messages are about."""
-        feeds = self._tables.feeds.of_company(self.company_id)
-        return [feed for feed in feeds if feed.data_type.startswith(f"measured-{self._run}-")]
-
-    def has_applied(self, messages: list[Message]) -> bool:
-        """Return whether the feeds' history has the ends of all messages."""
-        feeds = self._tables.feeds.of_company(self.company_id)
-        applied = {(feed.data_type, sync.ended_at) for feed in feeds for sync in feed.history}
-        return all((message.data_type, message.ended_at) in applied for message in messages)
+    seconds: float
+    processor_seconds: float
+    calls: int
+    returned: int
 
 
 def measure() -> list[Figure]:
-    """Measure the time from request to feed for single webhooks, and the throughput under load."""
-    with stack_for_bench() as stack:
-        with Sender(stack) as sender:
-            _time_to_feed(sender, sender.messages(PROBES + 1)[-1])
-            alone = sorted(_time_to_feed(sender, message) for message in sender.messages(PROBES))
-        with Sender(stack) as sender:
-            messages = sender.messages(MESSAGES)
-            started = time.monotonic()
-            statuses = sender.send_all(messages)
-            responded = time.monotonic() - started
-            while not sender.has_applied(messages):
-                time.sleep(0.2)
-            applied = time.monotonic() - started
-    if set(statuses) != {httpx.codes.ACCEPTED}:
-        raise RuntimeError(f"expected every webhook to be accepted, got {dict(statuses)}")
-    load = f"{MESSAGES:,}, a tenth sent twice, {MAX_CONCURRENCY} at once"
+    """Apply a batch of webhooks, each of ten data types, with the processor that the deployed memory gives."""
+    [mapping] = resources("AWS::Lambda::EventSourceMapping")
+    at_once, memory = mapping["ScalingConfig"]["MaximumConcurrency"], function("apply_webhook")["MemorySize"]
+    with running_aws() as aws:
+        applied = _run(aws, memory)
+    if applied.returned:
+        raise RuntimeError(f"{applied.returned} webhooks were not applied")
+    what = f"{WEBHOOKS} webhooks of ten data types"
+    share = f"{share_of(memory):.3f} of a processor"
     return [
-        *full_batch.measure(),
+        Figure(what=f"{what}: calls of AWS", value=applied.calls, unit="", at_most=400),
+        Figure(what=f"{what}: processor time", value=applied.processor_seconds, unit="s", at_most=1.5),
+        Figure(what=f"{what}: time with {memory} MB", value=applied.seconds, unit="s", against=share, at_most=15),
         Figure(
-            what="webhook, from request to feed, median",
-            topic=Topic.LATENCY,
-            value=median(alone),
-            unit="s",
-            against=f"{PROBES} alone",
+            what="webhooks of ten data types applied in a minute",
+            topic=Topic.SCALE,
+            value=at_once * WEBHOOKS * 60 / applied.seconds,
+            unit="webhooks",
+            against=f"{at_once} functions, each with {share}",
         ),
-        Figure(what="webhook, from request to feed, slowest", value=alone[-1], unit="s", against=f"{PROBES} alone"),
-        Figure(what="webhooks accepted", value=statuses.total() / responded, unit="per s", against=load),
-        Figure(what="webhooks applied", value=MESSAGES / applied, unit="per s", against=load),
     ]
 
 
-def _time_to_feed(sender: Sender, message: Message) -> float:
-    started = time.monotonic()
-    sender.send(message)
-    while not sender.has_applied([message]):
-        time.sleep(0.01)
-    return time.monotonic() - started
+def _run(aws: LocalAws, memory: int) -> Applied:
+    """Apply a batch in a process of its own. As in Lambda, its processor is limited once it has started."""
+    names = aws.create_tables()
+    companies = _fill(aws.open_tables(names)[0])
+    ours, others = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=_apply, args=(others, aws.url, names, companies))
+    process.start()
+    try:
+        ours.recv()
+        with limited(int(process.pid or 0), share_of(memory)):
+            ours.send("go")
+            applied: Applied = ours.recv()
+    finally:
+        process.join()
+    return applied
 
 
-@contextmanager
-def stack_for_bench() -> Iterator[RunningStack]:
-    """Deploy the stack to a local AWS of its own, and yield it."""
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(local_aws_port=free_port(), sandbox_port=free_port(), local_folder=Path(folder))
-        # The deployed functions must import from their bundle, not from the folder of this program.
-        os.environ.pop("PYTHONPATH", None)
-        os.environ.update(local_aws.tool_environment(settings.local_aws_port))
-        with running_stack(settings, Progress(Console(stderr=True))) as stack:
-            yield stack
+def _fill(tables: Tables) -> list[Company]:
+    """Write companies whose feeds are all being read."""
+    companies = [tables.companies.put(fleet.company(number)) for number in range(WEBHOOKS + 1)]
+    for company in companies:
+        for feed in fleet.feeds_in_flight(company, example_policy()):
+            tables.feeds.put(feed)
+    return companies
+
+
+def _apply(parent: Connection, url: str, names: TableNames, companies: Iterable[Company]) -> None:
+    """Apply a webhook about the first company unmeasured. Apply and measure the others when the parent says so."""
+    os.environ |= local_aws.tool_environment(int(url.rpartition(":")[2]))
+    calls = 0
+
+    def count(**_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    boto3.setup_default_session()
+    boto3.DEFAULT_SESSION.events.register("before-send", count)  # type: ignore[union-attr]
+    services = Services(
+        tables=Tables.open(client("dynamodb"), names),
+        bus=EventBus(client("events"), "default"),
+        policy=example_policy(),
+        clock=lambda: READ_AT + timedelta(seconds=5),
+        emit=lambda _: None,
+    )
+    first, *messages = map(_message, companies)
+    _applied(services, [first])
+    parent.send("ready")
+    parent.recv()
+    calls, began, used = 0, time.monotonic(), time.process_time()
+    returned = _applied(services, messages)
+    parent.send(Applied(time.monotonic() - began, time.process_time() - used, calls, len(returned)))
+
+
+def _applied(services: Services, messages: list[Message]) -> list[Message]:
+    return apply_batch(
+        services,
+        messages,
+        until=services.clock() + timedelta(seconds=1),
+        most_deliveries=20,
+        move_to_dead_letters=lambda *_: False,
+    )
+
+
+def _message(company: Company) -> Message:
+    body = fleet.reads_completed(company, fleet.DATA_TYPES, READ_AT)
+    return Message(id=company.company_id, webhook_id="w", body=body, received_at=None, deliveries=1)
 
 
 if __name__ == "__main__":

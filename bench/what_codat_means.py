@@ -78,7 +78,7 @@ class _World:
     """The companies, and what happens to them."""
 
     def __init__(self, loop: SimulatedLoop, quarter: Quarter) -> None:
-        self.loop, self.quarter, self.random = loop, quarter, Random(22)  # noqa: S311 - chances, not secrets
+        self.loop, self.quarter, self.random = loop, quarter, Random(22)
         self.simulation = Simulation(loop, SETTINGS, POLICY)
         self.simulation.on_published = self.published
         self.outcome = Outcome()

@@ -33,8 +33,8 @@ TICK_TIMEOUT = Duration.seconds(5 * 60 + 25)
 """A tick ends its work half a minute before, just before the next run starts. The lease of a run that was killed delays
 work for so long."""
 TICK_MEMORY = 256
-"""Megabytes. A tick over 100,000 companies takes 83 (`bench/`), and its share of a processor, a seventh, queues three
-times as many refreshes a minute as Codat accepts."""
+"""Megabytes. A tick takes 87 (`bench/lambda_runtime.py`), and its share of a processor, a seventh, queues three times
+as many refreshes a minute as Codat accepts."""
 WHAT_IS_NEXT = "A new stack is paused: ./freshness plan shows what it would queue, ./freshness resume starts it."
 
 

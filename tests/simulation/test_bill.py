@@ -38,7 +38,7 @@ GB_LOGGED = {"STANDARD": 0.50, "INFREQUENT_ACCESS": 0.25}
 """As in the price lists of AWS for us-east-1, without free tiers and tax."""
 RUNS_A_DAY = {"cron(* * * * ? *)": 1440, "cron(0/5 * * * ? *)": 288}
 SECONDS_OF_A_CALL = 0.0133
-"""Of a call of AWS with 256 MB, with the processor time around it: 4.68 s for 352 (`bench/full_batch.py`)."""
+"""Of a call of AWS with 256 MB, with the processor time around it: 4.68 s for 352 (`bench/webhooks.py`)."""
 SECONDS_OF_A_TICK = 0.4
 """Beside the calls of AWS: Codat's latency, and the processor time of a tick with nothing to do."""
 POLLERS, LONG_POLL = 5, 20

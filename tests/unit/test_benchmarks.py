@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench import goals, results
-from bench.__main__ import ALONE, TOGETHER
+from bench.__main__ import ALL
 from bench.figures import Figure, Topic
 from bench.optimum import best_refreshes, mean_freshness
 from bench.results import Measured, digest_of, files_of, load, page_for_maintainers, page_for_users, save, stale
@@ -25,18 +25,21 @@ CODE = "rank = 1\ndef use():\n    return rank\n"
 
 def test_every_benchmark_has_figures_with_their_date_and_commit() -> None:
     measured = load()
-    assert measured.keys() == {*ALONE, *TOGETHER}
+
+    assert measured.keys() == set(ALL)
     assert all(each.commit and each.figures for each in measured.values())
 
 
 def test_both_pages_are_written_from_what_was_measured() -> None:
     measured = load()
+
     assert (results.FOLDER / "results.md").read_text() == page_for_users(measured)
     assert (results.FOLDER / "details.md").read_text() == page_for_maintainers(measured)
 
 
 def test_figures_are_kept_as_they_were_measured(tmp_path: Path) -> None:
     save(MEASURED, ["calls"], tmp_path)
+
     assert load(tmp_path) == MEASURED
 
 
@@ -53,19 +56,23 @@ def test_users_see_what_they_ask_beside_a_rival_and_maintainers_see_everything_w
 
 def test_each_goal_stands_beside_what_was_measured_now_and_before() -> None:
     waiting = replace(CALLS, what="calls of DynamoDB for a caller who waits", value=60, floor=None)
+
     row = next(line for line in goals.markdown([CALLS, waiting]).splitlines() if line.startswith("| 1 |"))
+
     assert "| 400 | 60 calls | at most 60 |" in row
     assert "not measured yet" in goals.markdown([])
 
 
 def test_a_figure_without_a_topic_is_for_maintainers_only() -> None:
     only_inner = {"calls": MEASURED["calls"].model_copy(update={"figures": (replace(CALLS, topic=None),)})}
+
     assert "##" not in page_for_users(only_inner)
 
 
 def test_a_benchmark_speaks_of_the_code_that_it_imports() -> None:
-    files = files_of("write_units")
-    assert {"bench/write_units.py", "functions/freshness/app/webhooks.py"} <= set(files)
+    files = files_of("units")
+
+    assert {"bench/units.py", "functions/freshness/app/webhooks.py"} <= set(files)
     assert not any(file.startswith("tests/") for file in files)
 
 
@@ -88,6 +95,7 @@ def test_code_that_changed_makes_what_was_measured_of_it_stale(changed: str, tmp
 
 def test_figures_are_stale_if_the_code_of_their_benchmark_is_another() -> None:
     now = MEASURED["calls"].model_copy(update={"code": digest_of(files_of("webhook_path"))})
+
     assert stale({"webhook_path": now}) == []
     assert stale({"webhook_path": MEASURED["calls"]}) == ["webhook_path"]
 
@@ -103,6 +111,7 @@ EQUAL = np.ones(5)
 
 def test_the_optimal_rates_are_those_published_by_cho_and_garcia_molina() -> None:
     best = best_refreshes(RATES, EQUAL, 5.0)
+
     assert best == pytest.approx([1.150, 1.358, 1.354, 1.138, 0.000], abs=5e-4)
     assert mean_freshness(RATES, EQUAL, best) == pytest.approx(0.3739, abs=5e-5)
 
@@ -114,5 +123,6 @@ def test_equal_rates_and_rates_proportional_to_changes_are_worse() -> None:
 
 def test_a_higher_weight_gives_a_higher_rate() -> None:
     best = best_refreshes(np.ones(2), np.array([1.0, 4.0]), 3.0)
+
     assert best.sum() == pytest.approx(3.0)
     assert best[1] > best[0]
