@@ -55,14 +55,19 @@ def breach_times(
     if before.version and after.succeeded_at and after.succeeded_at != before.succeeded_at:
         since, ended = _ended_by_new_copy(before, after.succeeded_at, broke_at, promise, connection)
     elif broke_at is None:
-        since, ended = None, _ended_by_promise(before, promise, connection.status_at if connection.is_over else now)
-    elif known is None:
-        since = _opened(before, after, broke_at, now)
-    else:
+        until = connection.status_at if connection.is_over else now
+        since, ended = None, _time_between(before, promise, known.since if known else None, until)
+    elif known:
         since = known.since
+    elif before.version:
+        # A breach that no tick has published yet is not open.
+        since = broke_at if after.broken_at else None
+    else:
+        since = now
     waiting = after.is_blocked(connection)
     if known and since == known.since and waiting != known.waiting:
-        since, ended = _divided_by_waiting(before, after, known, promise, connection, now)
+        since = _waiting_changed_at(after, connection, known.since, now)
+        ended = _time_between(before, promise, known.since, since)
     breach = Breach(since=since, group=promise.group, waiting=waiting) if since else None
     return (after if breach == after.breach else replace(after, breach=breach)), ended
 
@@ -78,29 +83,6 @@ def _ended_by_new_copy(
     start = known.since if known else breaks_at(before, promise, connection)
     since = max(broke_at, known.since) if broke_at and known else broke_at
     return since, _time_between(before, promise, start, copied_at)
-
-
-def _ended_by_promise(before: Feed, promise: Promise, at: datetime) -> tuple[BreachTime, ...]:
-    """Return the open breach, ended at `at` because less is promised than before; empty if none was open."""
-    return _time_between(before, promise, before.breach.since if before.breach else None, at)
-
-
-def _opened(before: Feed, after: Feed, broke_at: datetime, now: datetime) -> datetime | None:
-    """Return since when a breach is open; `None` until a tick has published that the promise broke.
-
-    For a feed recorded for the first time, that is now.
-    """
-    if not before.version:
-        return now
-    return broke_at if after.broken_at else None
-
-
-def _divided_by_waiting(
-    before: Feed, after: Feed, known: Breach, promise: Promise, connection: Connection, now: datetime
-) -> tuple[datetime, tuple[BreachTime, ...]]:
-    """Return when an open breach began or ceased to wait for the customer, and the part of it before that."""
-    turned_at = _waiting_changed_at(after, connection, known.since, now)
-    return turned_at, _time_between(before, promise, known.since, turned_at)
 
 
 def until_deleted(feed: Feed, now: datetime) -> tuple[BreachTime, ...]:

@@ -58,21 +58,13 @@ class CompanyTransition(NamedTuple):
     notifications: tuple[Notification, ...] = ()
 
 
-def _never(_company: Company, _connection: Connection) -> bool:
-    return False
-
-
-def _no_end(_company: Company, _connection: Connection) -> None:
-    return None
-
-
 def company_transition(
     company: Company,
     fact: CompanyFact,
     now: datetime,
     announced: Company | None = None,
-    reads_once: Callable[[Company, Connection], bool] = _never,
-    consent: Callable[[Company, Connection], timedelta | None] = _no_end,
+    reads_once: Callable[[Company, Connection], bool] = lambda *_: False,
+    consent: Callable[[Company, Connection], timedelta | None] = lambda *_: None,
 ) -> CompanyTransition:
     """Return what follows from a fact about a company.
 
@@ -84,19 +76,10 @@ def company_transition(
     notifications say what differs from that.
     """
     after = _with_fact(company, fact, now).with_read_once(reads_once).with_consent(consent, now)
-    notifications = () if after.deleted_at else tuple(_notifications(announced or company, after, _reads(fact)))
-    return CompanyTransition(after, notifications)
-
-
-def _reads(fact: CompanyFact) -> ReadsEnded:
-    """Return the ends of reads that a fact reports."""
-    match fact:
-        case ReadsEnded():
-            return fact
-        case CheckSucceeded():
-            return fact.reads
-        case _:
-            return ReadsEnded()
+    if after.deleted_at:
+        return CompanyTransition(after)
+    reads = fact.reads if isinstance(fact, CheckSucceeded) else fact if isinstance(fact, ReadsEnded) else ReadsEnded()
+    return CompanyTransition(after, tuple(_notifications(announced or company, after, reads)))
 
 
 def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  # noqa: C901 - a case for each fact
@@ -148,7 +131,9 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
     connections = {
         connection_id: _with_listed(known, listed[connection_id]) if connection_id in listed else _absent(known, fact)
         for connection_id, known in company.connections.items()
-        if connection_id in listed or not _is_expired(known, fact.at)
+        if connection_id in listed
+        or known.status != ConnectionStatus.DELETED
+        or known.status_at + DELETED_KEPT >= fact.at
     }
     connections |= {connection_id: listed[connection_id] for connection_id in listed.keys() - connections.keys()}
     tags = company.tags if fact.tags is None else dict(fact.tags)
@@ -170,10 +155,6 @@ def _listed(company: Company, fact: CompanyListed, now: datetime) -> Company:
         restored_at=fact.at if company.deleted_at else company.restored_at,
         not_found_at=None,
     )
-
-
-def _is_expired(connection: Connection, at: datetime) -> bool:
-    return connection.status == ConnectionStatus.DELETED and connection.status_at + DELETED_KEPT < at
 
 
 def _with_listed(known: Connection, listed: Connection) -> Connection:
@@ -304,40 +285,20 @@ def _notifications(before: Company, after: Company, reads: ReadsEnded) -> Iterat
     for connection_id, connection in after.connections.items():
         known = before.connections.get(connection_id)
         had_lapsed = known is not None and known.lapsed_at is not None
+        relink: dict[str, Any] = {
+            "link_url": connection.link_url,
+            "link_url_read_at": connection.link_url_known_at,
+            "data_types": after.feeds.get(connection_id, ()),
+        }
         if connection.lapsed_at and not had_lapsed:
-            yield _relink_needed(after, connection, connection.lapsed_at, reads.reasons.get(connection_id, ""))
+            reason = shown(connection.reason or reads.reasons.get(connection_id, ""), LONGEST_REASON)
+            yield RelinkNeeded.of_connection(after, connection, connection.lapsed_at, reason=reason, **relink)
         elif connection.is_over and not connection.is_unlinked and not (known and known.is_over):
-            yield ConnectionDone.of_connection(
-                after, connection, connection.status_at, read_once=connection.read_once.value
-            )
+            read_once = connection.read_once.value
+            yield ConnectionDone.of_connection(after, connection, connection.status_at, read_once=read_once)
         elif connection.is_linked and not connection.lapsed_at and had_lapsed:
             since = max(connection.status_at, reads.succeeded.get(connection_id, connection.status_at))
             yield ConnectionBack.of_connection(after, connection, since)
         if (ends_at := connection.consent_ends_at) and not (known and known.consent_ends_at == ends_at):
-            yield _relink_due_soon(after, connection, ends_at)
-
-
-def _relink_needed(company: Company, connection: Connection, since: datetime, refused_for: str) -> RelinkNeeded:
-    return RelinkNeeded.of_connection(
-        company,
-        connection,
-        since,
-        reason=shown(connection.reason or refused_for, LONGEST_REASON),
-        **_relink(company, connection),
-    )
-
-
-def _relink_due_soon(company: Company, connection: Connection, ends_at: datetime) -> RelinkDueSoon:
-    linked_at = connection.linked_at
-    return RelinkDueSoon.of_connection(
-        company, connection, ends_at, linked_at=linked_at, **_relink(company, connection)
-    )
-
-
-def _relink(company: Company, connection: Connection) -> dict[str, Any]:
-    """Return the fields of an event that asks for a relink: the link, and the data types that need it."""
-    return {
-        "link_url": connection.link_url,
-        "link_url_read_at": connection.link_url_known_at,
-        "data_types": company.feeds.get(connection.connection_id, ()),
-    }
+            linked_at = connection.linked_at
+            yield RelinkDueSoon.of_connection(after, connection, ends_at, linked_at=linked_at, **relink)

@@ -98,16 +98,29 @@ def transition(
     if promise is None or connection is None:
         return Transition(feed=replace(after, due_at=None), datasets=datasets, notifications=tuple(notifications))
     if isinstance(fact, MissExpected) and after.miss_expected_at != feed.miss_expected_at:
-        notifications.append(_deadline_at_risk(after, fact, connection, after.state(promise, connection, now)))
+        state = after.state(promise, connection, now)
+        at_risk = DeadlineAtRisk.of_feed(
+            after,
+            connection,
+            fact.deadline_at,
+            state=state,
+            reason=after.codat_says(connection, state),
+            deadline=fact.deadline,
+            deadline_at=fact.deadline_at,
+            expected_at=fact.expected_at,
+        )
+        notifications.append(at_risk)
     breaks = breaks_at(after, promise, connection)
-    after, promise_notification = _with_promise(after, fact, breaks, promise, connection, now)
-    if promise_notification:
-        notifications.append(promise_notification)
-    after, quiet_notification = _with_silence(feed, after, fact, promise, connection)
-    if quiet_notification:
-        notifications.append(quiet_notification)
+    after, of_promise = _with_promise(after, fact, breaks, promise, connection, now)
+    after, of_silence = _with_silence(feed, after, fact, promise, connection)
+    notifications += filter(None, (of_promise, of_silence))
     after, ended = breach_times(feed, after, breaks, promise, connection, now)
-    after = _rescheduled(feed, after, fact, promise, connection)
+    if isinstance(fact, Deferred) and feed.version == fact.version:
+        after = replace(after, due_at=fact.until, decided=fact.decided)
+    elif after.history != feed.history or isinstance(fact, Rescheduled | SyncDurationLearned):
+        after = reschedule(after, promise, connection)
+    else:
+        after = with_due_at(after, promise, connection)
     return Transition(feed=after, datasets=datasets, notifications=tuple(notifications), breach_times=ended)
 
 
@@ -244,19 +257,6 @@ def _kept_again(feed: Feed, broken_at: datetime, connection: Connection) -> Prom
     return PromiseKeptAgain.of_feed(feed, connection, broken_at, broken_at=broken_at)
 
 
-def _deadline_at_risk(feed: Feed, fact: MissExpected, connection: Connection, state: State) -> DeadlineAtRisk:
-    return DeadlineAtRisk.of_feed(
-        feed,
-        connection,
-        fact.deadline_at,
-        state=state,
-        reason=feed.codat_says(connection, state),
-        deadline=fact.deadline,
-        deadline_at=fact.deadline_at,
-        expected_at=fact.expected_at,
-    )
-
-
 def _with_silence(
     before: Feed, after: Feed, fact: FeedFact, promise: Promise, connection: Connection
 ) -> tuple[Feed, Notification | None]:
@@ -273,14 +273,6 @@ def _with_silence(
     if since is None or before.quiet_since:
         return after, None
     return after, SourceQuiet.of_feed(after, connection, since, quiet_since=since)
-
-
-def _rescheduled(before: Feed, after: Feed, fact: FeedFact, promise: Promise, connection: Connection) -> Feed:
-    if isinstance(fact, Deferred) and before.version == fact.version:
-        return replace(after, due_at=fact.until, decided=fact.decided)
-    if after.history == before.history and not isinstance(fact, Rescheduled | SyncDurationLearned):
-        return with_due_at(after, promise, connection)
-    return reschedule(after, promise, connection)
 
 
 def _ended_datasets(before: Feed, after: Feed, fact: FeedFact, now: datetime) -> Iterator[Dataset]:
