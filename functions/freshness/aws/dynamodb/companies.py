@@ -1,11 +1,11 @@
 """The table of companies, with indexes of when each is due for a check, and of those that need a relink."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from freshness.aws.dynamodb.control import Control, DispatchState
 from freshness.aws.dynamodb.item_codec import SHARDS, company_from, company_item
+from freshness.aws.dynamodb.repository import Repository
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.companies.company import Company
 from freshness.domain.times import sortable
@@ -16,11 +16,11 @@ NEEDS_RELINK = "needs_relink"
 """The index of companies by `needs_relink_at`. That is in the future if a relink is due soon."""
 
 
-class Companies:
+class Companies(Repository[Company]):
     """The repository of companies."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        super().__init__(table, company_from, company_item)
 
     def get(self, company_id: str, *, consistent: bool = False) -> Company | None:
         """Return one company."""
@@ -41,10 +41,6 @@ class Companies:
         items = self._table.get_many({"company_id": company_id} for company_id in company_ids)
         companies = map(company_from, items)
         return {company.company_id: company for company in companies}
-
-    def scan(self) -> Iterator[Company]:
-        """Yield every company, for an operator's tools: no function has the permission to scan."""
-        return (company_from(item) for item in self._table.scan())
 
     def due_for_check(self, now: datetime) -> Iterator[str]:
         """Yield the ids of the companies due for a check, longest due first within each shard."""
@@ -88,21 +84,3 @@ class Companies:
     def count(self) -> int:
         """Return about how many companies there are."""
         return self._table.item_count()
-
-    def put(self, company: Company) -> Company:
-        """Write a company if nobody has written it since it was read, and return it as written.
-
-        Raises:
-            VersionConflict: another writer came first.
-        """
-        written = replace(company, version=company.version + 1)
-        self._table.put(company_item(written), company.version)
-        return written
-
-    def races(self) -> Iterator[None]:
-        """Yield once for each attempt to write, as `Table.races` does."""
-        return self._table.races()
-
-    def update(self, company: Company, compute: Callable[[Company], Company]) -> Company:
-        """Write what `compute` returns for a company, as `Table.update` does."""
-        return self._table.update(company, compute, self.put, company_from)

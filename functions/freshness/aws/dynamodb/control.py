@@ -5,12 +5,13 @@
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from freshness.aws.dynamodb.item_codec import Item, Stored, adapter, dump
+from freshness.aws.dynamodb.repository import Repository, Value
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.listing import Listing
@@ -70,7 +71,6 @@ _NAMES: dict[type[Any], str] = {
     SyncDurations: "sync durations",
 }
 """The values that the account has once."""
-Versioned = TypeVar("Versioned", ApiLimits, CodatSchedule, Listing, SyncDurations)
 
 
 def control_key(name: str) -> Item:
@@ -110,15 +110,12 @@ class Control:
         item = self._table.get(control_key(_NAMES[kind]))
         return kind() if item is None else adapter(kind).validate_python(item)
 
-    def update(self, known: Versioned, compute: Callable[[Versioned], Versioned]) -> Versioned:
-        """Write what `compute` returns for such a value, as `Table.update` does."""
-
-        def put(value: Versioned) -> Versioned:
-            written = replace(value, version=value.version + 1)
-            self._table.put(dump(written) | control_key(_NAMES[type(value)]), value.version)
-            return written
-
-        return self._table.update(known, compute, put, adapter(type(known)).validate_python)
+    def update(self, known: Value, compute: Callable[[Value], Value]) -> Value:
+        """Write what `compute` returns for such a value, as `Repository.update` does."""
+        kind, key = type(known), control_key(_NAMES[type(known)])
+        return Repository(self._table, adapter(kind).validate_python, lambda value: dump(value) | key).update(
+            known, compute
+        )
 
     def api_limits(self) -> ApiLimits:
         """Return the limits of Codat, as last written by any function."""

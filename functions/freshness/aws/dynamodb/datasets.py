@@ -1,20 +1,22 @@
 """The table of datasets: those that run, once their id is known, and those that have ended."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from freshness.aws.dynamodb.item_codec import dataset_from, dataset_item
+from freshness.aws.dynamodb.repository import Repository
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.datasets.dataset import Dataset
 
 _KEY = ("company_id", "dataset_id")
 
 
-class Datasets:
+class Datasets(Repository[Dataset]):
     """The repository of datasets' records."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        super().__init__(table, dataset_from, dataset_item)
 
     def find(self, dataset_id: str, company_ids: Iterable[str]) -> Dataset | None:
         """Return the record of a dataset of one of these companies, if it is still kept."""
@@ -25,10 +27,6 @@ class Datasets:
         """Return all records of a company that are still kept."""
         return [dataset_from(item) for item in self._table.partition("company_id", company_id)]
 
-    def scan(self) -> Iterator[Dataset]:
-        """Yield every record, for an operator's tools: no function has the permission to scan."""
-        return (dataset_from(item) for item in self._table.scan())
-
     def start(self, datasets: Iterable[Dataset]) -> None:
         """Record running datasets that have no record yet, `STATEMENTS` by one call."""
         records = [replace(dataset, version=1) for dataset in datasets]
@@ -37,7 +35,7 @@ class Datasets:
         refusals = self._table.put_new([dataset_item(record) for record in records])
         for record, refusal in zip(records, refusals, strict=True):
             if refusal and not refusal.is_of_condition:
-                self._merge_into(record, replace(record, version=0))
+                self.update(replace(record, version=0), partial(Dataset.merge, other=record))
 
     def end(self, datasets: Iterable[Dataset]) -> None:
         """Record how datasets ended, `STATEMENTS` by one call, merged with the ends that are known already."""
@@ -51,12 +49,5 @@ class Datasets:
         )
         for record, refusal in zip(records, refusals, strict=True):
             if refusal:
-                self._merge_into(record, dataset_from(refusal.current) if refusal.current else record)
-
-    def _merge_into(self, dataset: Dataset, known: Dataset) -> None:
-        self._table.update(known, lambda known: known.merge(dataset), self._put, dataset_from)
-
-    def _put(self, dataset: Dataset) -> Dataset:
-        written = replace(dataset, version=dataset.version + 1)
-        self._table.put(dataset_item(written), dataset.version)
-        return written
+                known = dataset_from(refusal.current) if refusal.current else record
+                self.update(known, partial(Dataset.merge, other=record))

@@ -18,6 +18,7 @@ from freshness.aws.dynamodb.item_codec import (
     feed_key,
     sort_key,
 )
+from freshness.aws.dynamodb.repository import Repository
 from freshness.aws.dynamodb.table import Table, VersionConflict
 from freshness.domain.feeds.feed import Feed, FeedKey, without_plans
 from freshness.domain.slo.breach import OpenBreach
@@ -40,11 +41,11 @@ class Broken(NamedTuple):
     breach: OpenBreach | None
 
 
-class Feeds:
+class Feeds(Repository[Feed]):
     """The repository of feeds."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        super().__init__(table, feed_from, feed_item)
 
     def get(self, company_id: str, data_type: str, connection_id: str, *, consistent: bool = False) -> Feed:
         """Return one feed; an empty one, of version 0, if there is none."""
@@ -97,24 +98,6 @@ class Feeds:
     def count(self) -> int:
         """Return about how many feeds there are."""
         return self._table.item_count()
-
-    def put(self, feed: Feed) -> Feed:
-        """Write a feed if nobody has written it since it was read, and return it as written.
-
-        Raises:
-            VersionConflict: another writer came first.
-        """
-        written = replace(feed, version=feed.version + 1)
-        self._table.put(feed_item(written), feed.version)
-        return written
-
-    def races(self) -> Iterator[None]:
-        """Yield once for each attempt to write, as `Table.races` does."""
-        return self._table.races()
-
-    def update(self, feed: Feed, compute: Callable[[Feed], Feed]) -> Feed:
-        """Write what `compute` returns for a feed, as `Table.update` does."""
-        return self._table.update(feed, compute, self.put, feed_from)
 
     def delete(self, feed: Feed, now: datetime) -> Feed | None:
         """Delete a feed that is still as it was read, and keep its history for `DELETED_FEEDS_KEPT`.

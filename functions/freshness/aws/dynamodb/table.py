@@ -3,22 +3,13 @@
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from freshness.aws.dynamodb.item_codec import Item
-from freshness.domain.api_limits import ApiLimits
-from freshness.domain.companies.company import Company
-from freshness.domain.companies.listing import Listing
-from freshness.domain.datasets.dataset import Dataset
-from freshness.domain.feeds.codat_schedule import CodatSchedule
-from freshness.domain.feeds.feed import Feed
-from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.times import sortable
-from freshness.planning.sync_durations import SyncDurations
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,8 +23,6 @@ RACES = 10
 BATCH_TRIES = 8
 FIRST_PAUSE = 0.02
 """Seconds before a lost race, or an item that BatchGetItem left out, is tried again; each further pause is longer."""
-
-Value = TypeVar("Value", ApiLimits, CodatSchedule, Company, Dataset, Feed, FreshnessRequest, Listing, SyncDurations)
 
 
 def marshal(item: Item) -> Item:
@@ -216,35 +205,6 @@ class Table:
             yield
             self._pause(race)
         raise ContentionError(f"{self.name}: an item was changed by others {RACES} times in a row; try again later")
-
-    def update(
-        self,
-        value: Value,
-        compute: Callable[[Value], Value],
-        put: Callable[[Value], Value],
-        read: Callable[[Item], Value],
-    ) -> Value:
-        """Compute a new value from the one that was read, write it, and return it as written.
-
-        If another writer came first, `put` raises `VersionConflict`. The new value is then computed again from what
-        that writer wrote, which `read` decodes. A value that does not change is not written. An item that was deleted
-        in the meantime stays deleted.
-
-        Raises:
-            ContentionError: others came first `RACES` times.
-        """
-        for _ in self.races():
-            new = compute(value)
-            if new == value and value.version:
-                break
-            try:
-                value = put(replace(new, version=value.version))
-                break
-            except VersionConflict as conflict:
-                if conflict.current is None:
-                    break
-                value = read(conflict.current)
-        return value
 
     def put_always(self, item: Item) -> None:
         """Write an item, whether or not there is one."""

@@ -1,8 +1,7 @@
 """Requests for fresh data, which are kept in the control table, with an index of those that are open."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import islice
@@ -10,6 +9,7 @@ from operator import attrgetter
 
 from freshness.aws.dynamodb.control import control_key
 from freshness.aws.dynamodb.item_codec import SHARDS, Item, adapter, dump, shard
+from freshness.aws.dynamodb.repository import Repository
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.times import sortable
@@ -28,40 +28,24 @@ def _request_key(request_id: str) -> Item:
     return control_key(f"freshness request {request_id}")
 
 
-class FreshnessRequests:
+def _request_item(request: FreshnessRequest) -> Item:
+    item = dump(request) | _request_key(request.request_id)
+    item["expires_at"] = int(request.expires_at.timestamp())
+    if not request.is_published:
+        item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
+    return item
+
+
+class FreshnessRequests(Repository[FreshnessRequest]):
     """The repository of requests for fresh data."""
 
     def __init__(self, table: Table) -> None:
-        self._table = table
+        super().__init__(table, adapter(FreshnessRequest).validate_python, _request_item)
 
     def get(self, request_id: str) -> FreshnessRequest | None:
         """Return a request for fresh data; `None` if there is none or it is no longer kept."""
         item = self._table.get(_request_key(request_id), consistent=True)
         return None if item is None else adapter(FreshnessRequest).validate_python(item)
-
-    def put(self, request: FreshnessRequest) -> FreshnessRequest:
-        """Write a request if nobody has written it since it was read, and return it as written.
-
-        Raises:
-            freshness.aws.dynamodb.table.VersionConflict: another writer came first.
-        """
-        written = replace(request, version=request.version + 1)
-        item = dump(written) | _request_key(request.request_id)
-        item["expires_at"] = int(request.expires_at.timestamp())
-        if not request.is_published:
-            item |= {"shard": shard(request.company_id), "open_until": sortable(request.deadline)}
-        self._table.put(item, request.version)
-        return written
-
-    def update(
-        self, known: FreshnessRequest, compute: Callable[[FreshnessRequest], FreshnessRequest]
-    ) -> FreshnessRequest:
-        """Write what `compute` returns for a request, as `Table.update` does."""
-        return self._table.update(known, compute, self.put, adapter(FreshnessRequest).validate_python)
-
-    def races(self) -> Iterator[None]:
-        """Yield once for each attempt to write, as `Table.races` does."""
-        return self._table.races()
 
     def count(self, caller: str, hour: datetime) -> int:
         """Count one more request of a caller in an hour, and return how many there are now."""
