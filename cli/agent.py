@@ -5,7 +5,6 @@ they may queue, one call of Codat each. Polls of these refreshes are not counted
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any, Protocol
@@ -15,7 +14,6 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic_core import to_jsonable_python
 
-from cli.ensure import progress
 from cli.errors import CommandError
 from cli.mcp import Allowed
 from cli.output import with_json_keys
@@ -28,7 +26,6 @@ from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.slo.attainment import DAYS_KEPT, HOUR
 from freshness.policy.file.values import parse_duration
 from stack_access.errors import StackError
-from stack_access.stack import DeployedStack
 
 INSTRUCTIONS = """Answers how fresh the data is that Codat keeps of companies, and why. A company is named by its id, or
 its name or the beginning of it; data types are Codat's, such as invoices. Durations are given as "6h"; in answers they
@@ -37,10 +34,12 @@ MOST_LISTED = 50
 """The most feeds that one answer lists."""
 
 Json = dict[str, Any]
+Ensure = Callable[[str, Json, timedelta], Json]
+"""Asks the API for fresh data of a company within a time, and returns the state of the request once it is done."""
 
 
 class Source(Protocol):
-    """The system that the tools ask and change."""
+    """The stack that the tools ask and change."""
 
     @property
     def queries(self) -> Queries:
@@ -50,35 +49,10 @@ class Source(Protocol):
     def operations(self) -> Operations:
         """Return the operations that change something."""
 
-    def ensure(self, company_id: str, body: Json, within: timedelta, /) -> Json:
-        """Ask the API for fresh data, and return the state of the request once it is done."""
 
-
-@dataclass(frozen=True, slots=True)
-class StackSource:
-    """`Source` over a deployed stack."""
-
-    stack: DeployedStack
-
-    @property
-    def queries(self) -> Queries:
-        """Return the queries about the stack's companies and feeds."""
-        return self.stack.queries
-
-    @property
-    def operations(self) -> Operations:
-        """Return the operations on the stack, carried out as an agent's."""
-        return Operations(services=self.stack.services, actor=self.stack.actor("an agent"))
-
-    def ensure(self, company_id: str, body: Json, within: timedelta) -> Json:
-        """Ask the stack's API for fresh data, and return the state of the request once it is done."""
-        *_, last = progress(self.stack, company_id, body, within)
-        return last
-
-
-def server_of(source: Source, allowed: Iterable[Allowed], budget: int) -> MCPServer:
+def server_of(source: Source, ensure: Ensure, allowed: Iterable[Allowed], budget: int) -> MCPServer:
     """Return a server with the tools that are allowed."""
-    tools = Tools(source, budget)
+    tools = Tools(source, ensure, budget)
     server = MCPServer("codat-freshness", instructions=INSTRUCTIONS, log_level="WARNING")
     served: list[Callable[..., Json]] = [
         tools.how_fresh,
@@ -97,8 +71,8 @@ def server_of(source: Source, allowed: Iterable[Allowed], budget: int) -> MCPSer
 class Tools:
     """The tools. The agent reads their docstrings as descriptions."""
 
-    def __init__(self, source: Source, budget: int) -> None:
-        self._source, self._budget, self._spent = source, budget, 0
+    def __init__(self, source: Source, ensure: Ensure, budget: int) -> None:
+        self._source, self._ensure, self._budget, self._spent = source, ensure, budget, 0
 
     def how_fresh(self, company: str, data_types: list[str] | None = None) -> Json:
         """Tell how fresh each data type of a company is, compared with what is promised."""
@@ -133,7 +107,7 @@ class Tools:
     def what_would_it_cost(self, company: str, data_types: list[str], max_age: str = "1h") -> Json:
         """Tell how many refreshes would make data no older than an age, and how many calls are left."""
         found = self._source.queries.find_company(company)
-        limits = self._source.queries.api_limits()
+        limits = self._source.queries.services.tables.control.api_limits()
         return {
             "refreshes": self._cost(found, data_types, parse_duration(max_age)),
             "budgetLeft": self._budget - self._spent,
@@ -166,7 +140,7 @@ class Tools:
             )
         self._spent += cost
         body = {"dataTypes": data_types, "maxAge": age.total_seconds(), "within": wait.total_seconds()}
-        return self._source.ensure(found.company_id, body, wait)
+        return self._ensure(found.company_id, body, wait)
 
     def pause(self, company: str) -> Json:
         """Pause the refreshes of a company."""

@@ -1,30 +1,24 @@
 """`freshness ensure`: making sure that data is fresh enough, within a time."""
 
-import time
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Any
-from uuid import uuid4
 
+import httpx
 import typer
 
 from cli import arguments
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_error, print_json, print_table
-from freshness.app.api.routes import Route
+from freshness.api_client.errors import Refused, RelinkNeeded
+from freshness.api_client.steps import WAIT, Call, ensured, run
 from freshness.app.reading.text import duration
 from freshness.domain.feeds.freshness_request import OnLate
-from stack_access.api import ApiResponse, api_event, call_api
+from stack_access.api import api_event
 from stack_access.stack import DeployedStack
-from stack_access.ticks import tick_client
 
 NOT_IN_TIME = 3
 """The exit status if the data is not fresh within the time."""
-WAIT = "wait=20"
-"""The header `Prefer` of a call: the API waits up to 20 seconds for the request to end."""
-BETWEEN_CALLS = 2
-"""Seconds between two calls, since a call does not wait if too many callers wait already."""
 
 
 def ensure(
@@ -67,9 +61,7 @@ def ensure(
     stack = selected_stack(context)
     found = stack.queries.find_company(company)
     body = asked | {"dataTypes": data_types, "onLate": on_late, "overrideWindows": override_windows, "purpose": purpose}
-    status: dict[str, Any] = {}
-    for status in progress(stack, found.company_id, body, within):
-        _show_progress(status)
+    status = ensured_by(stack, found.company_id, body, within)
     print_json(status) if as_json else _print(status)
     states = {each["state"] for each in status["dataTypes"]}
     if states == {"fresh"}:
@@ -78,47 +70,30 @@ def ensure(
     raise typer.Exit(1 if reasons - {"the deadline passed"} else NOT_IN_TIME)
 
 
-def progress(
-    stack: DeployedStack, company_id: str, body: dict[str, Any], within: timedelta
-) -> Iterator[dict[str, Any]]:
-    """Yield the state of the request after each call, until it is done.
+def ensured_by(stack: DeployedStack, company_id: str, body: dict[str, Any], within: timedelta) -> dict[str, Any]:
+    """Ask the stack's API for fresh data, wait, and return the state of the request. Print what it waits for.
+
+    The function is invoked, so that no permission to call the API is needed.
 
     Raises:
         CommandError: the API refused a call that cannot succeed in time.
     """
-    client, function = tick_client(stack), stack.outputs.serve_api_function
-    # With the same key, a repeated call is the same request.
-    headers = {"Idempotency-Key": uuid4().hex}
-    deadline = time.monotonic() + within.total_seconds()
-    while True:
-        path = Route.ENSURE_FRESH.path(company_id)
-        response = call_api(client, function, api_event("POST", path, body=body, headers=headers, caller=stack.caller))
-        if response.status < 400:
-            break
-        _wait_to_repeat(response, deadline)
-    yield response.body
-    while not response.body["done"]:
-        time.sleep(BETWEEN_CALLS)
-        path = Route.GET_REQUEST.path(company_id, response.body["id"])
-        answer = call_api(client, function, api_event("GET", path, headers={"Prefer": WAIT}))
-        if answer.status >= 400:
-            _wait_to_repeat(answer, deadline + within.total_seconds())
-            continue
-        response = answer
-        yield response.body
 
+    def send(call: Call) -> httpx.Response:
+        # The first call does not wait, so that progress is seen.
+        headers = {"Idempotency-Key": call.key} if call.key else {"Prefer": WAIT}
+        event = api_event(call.method, call.path, body=call.body, headers=headers, caller=stack.caller)
+        answer = stack.invoke(stack.outputs.serve_api_function, event)
+        response = httpx.Response(answer["statusCode"], headers=answer["headers"], text=answer["body"])
+        if response.is_success:
+            _show_progress(response.json())
+        return response
 
-def _wait_to_repeat(response: ApiResponse, deadline: float) -> None:
-    """Wait until a refused call may succeed, unless that is too late.
-
-    Raises:
-        CommandError: the call cannot succeed in time.
-    """
-    after = int(response.headers.get("Retry-After", "0"))
-    if not after or time.monotonic() + after > deadline:
-        links = "".join(f" {link}" for link in response.body.get("linkUrls", {}).values())
-        raise CommandError(f"{response.body['detail']}{links}")
-    time.sleep(after)
+    try:
+        return run(ensured(company_id, body, patience=within), send)
+    except Refused as refused:
+        links = refused.link_urls.values() if isinstance(refused, RelinkNeeded) else ()
+        raise CommandError(" ".join([refused.members["detail"], *links])) from None
 
 
 def _show_progress(status: dict[str, Any]) -> None:

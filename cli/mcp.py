@@ -1,11 +1,13 @@
 """`freshness mcp`: the stack's answers for an agent."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from cli.arguments import selected_stack
+from cli.ensure import ensured_by
 from cli.errors import CommandError
 
 
@@ -31,11 +33,11 @@ def mcp(
         allowed = {Allowed(each.strip()) for each in allow.split(",") if each.strip()}
     except ValueError:
         raise typer.BadParameter(f'expected "ensure" or "pause", got "{allow}"', param_hint="--allow") from None
-    stack = selected_stack(context)
+    stack = selected_stack(context).used_by("an agent")
     stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first question
     try:
         # Imported here, because the other commands need neither the package nor the time that this takes.
-        from cli.agent import StackSource, server_of
+        from cli.agent import server_of
     except ModuleNotFoundError as error:
         raise CommandError(f'The package {error.name} is missing: pip install "codat-freshness[mcp]".') from None
-    server_of(StackSource(stack), allowed, budget).run()
+    server_of(stack, partial(ensured_by, stack), allowed, budget).run()

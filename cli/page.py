@@ -12,7 +12,7 @@ from cli.output import print_text
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from freshness.app.page.verdict import verdict
-from stack_access.page_server import PageServer, StackSource
+from stack_access.page_server import PageServer
 from stack_access.stack import clock
 
 UPDATE_EVERY = timedelta(seconds=15)
@@ -29,7 +29,7 @@ def page(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve it on.")] = 4580,
 ) -> None:
     """Write a page that shows whether promises are kept, whose turn it is and what to do next, or serve it."""
-    stack = selected_stack(context)
+    stack = selected_stack(context).used_by("the page")
     if not serve:
         view = page_view(stack.queries, clock())
         try:
@@ -41,7 +41,7 @@ def page(
         return
     stack.queries  # noqa: B018 - a stack that does not exist is an error now, not at the first request
     try:
-        server = PageServer(StackSource(stack), port, UPDATE_EVERY)
+        server = PageServer(stack, port, UPDATE_EVERY)
     except OSError as error:
         raise CommandError(f"Port {port} cannot be used ({error.strerror}): choose another one with --port.") from None
     with server:

@@ -147,7 +147,7 @@ def _change(stack: DeployedStack, latest: PolicyVersion, content: str, *, name: 
         print_text(f"warning: {each}", "yellow")
     if not yes and not typer.confirm("Put it in force?"):
         raise CommandError("Nothing was changed.")
-    with audit.recorded(stack.services, stack.actor(), Operation.POLICY_PUSH, how):
+    with audit.recorded(stack.services, stack.actor, Operation.POLICY_PUSH, how):
         version = stack.policies.put(content, latest, by=stack.caller, how=how)
     print_text(f"{name} is version {version.version}. {WITHIN}")
 

@@ -27,7 +27,7 @@ def redrive(context: typer.Context, *, as_json: Json = False) -> None:
     stack = selected_stack(context)
     sqs = stack.session.client("sqs", endpoint_url=stack.endpoint)
     sent_to = stack.outputs.notify_dead_letter_queue_url
-    with audit.recorded(stack.services, stack.actor(), Operation.REDRIVE):
+    with audit.recorded(stack.services, stack.actor, Operation.REDRIVE):
         webhooks = _apply_again(sqs, stack)
         events = _publish_again(sqs, stack, sent_to) if sent_to else Counter()
     if as_json:

@@ -17,7 +17,6 @@ from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import OUTCOMES, DatasetState, Outcome, Trigger
 from freshness.domain.feeds.feed import Feed, FeedKey
 from stack_access.stack import DeployedStack, clock
-from stack_access.ticks import run_tick, tick_client
 
 QUEUED_WITHIN = timedelta(seconds=60)
 """How long to run ticks until the requested refreshes are queued: a tick is skipped while another one runs."""
@@ -75,9 +74,9 @@ def refresh(
 
 def _run_ticks(stack: DeployedStack, company: Company, requested: set[FeedKey]) -> None:
     """Run ticks until the requested refreshes are queued, or `QUEUED_WITHIN` has passed."""
-    client, deadline = tick_client(stack), time.monotonic() + QUEUED_WITHIN.total_seconds()
+    deadline = time.monotonic() + QUEUED_WITHIN.total_seconds()
     while True:
-        run_tick(client, stack.outputs.queue_refreshes_function)
+        stack.invoke(stack.outputs.queue_refreshes_function)
         waiting = {feed.key for feed in stack.queries.find_feeds(company) if feed.refresh_requested_at}
         if not waiting & requested or time.monotonic() > deadline:
             return

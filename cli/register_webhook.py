@@ -7,6 +7,7 @@ import typer
 from cli.arguments import Json, selected_stack
 from cli.output import print_json, print_text
 from freshness.app import audit
+from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.codat.webhooks.registration import Registration, create, find
 from freshness.domain.audit import Operation
 from stack_access.stack import DeployedStack
@@ -39,7 +40,7 @@ async def _register(stack: DeployedStack) -> Registration:
         url, products = stack.outputs.webhook_url, stack.policy.products
         if found := await find(codat, url, products):
             return found
-        with audit.recorded(stack.services, stack.actor(), Operation.REGISTER_WEBHOOK, url):
+        with audit.recorded(stack.services, stack.actor, Operation.REGISTER_WEBHOOK, url):
             return await create(codat, url, products)
 
 
@@ -58,7 +59,7 @@ def _text(stack: DeployedStack, registration: Registration) -> str:
     if registration.missing:
         lines.append("But some event types are missing: add these in the portal:")
         lines += [f"  {event_type}" for event_type in registration.missing]
-    if stack.queries.webhook_received_at():
+    if stack.tables.control.last_done(WEBHOOK_RECEIVED):
         lines.append("Webhooks arrive, so the stored signing secret fits.")
         return "\n".join(lines)
     is_stored = bool(stack.secret(stack.outputs.webhook_signing_secret))

@@ -36,7 +36,7 @@ def restore(
     """
     stack = selected_stack(context)
     to = to.replace(microsecond=0)
-    with audit.recorded(stack.services, stack.actor(), Operation.RESTORE, f"to {moment(to)} UTC"):
+    with audit.recorded(stack.services, stack.actor, Operation.RESTORE, f"to {moment(to)} UTC"):
         written = _restore(stack, to, as_json=as_json)
     new = [new_table(name) for name in astuple(stack.table_names)]
     if as_json:

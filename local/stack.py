@@ -21,7 +21,7 @@ from local.processes import Processes, guarded_processes
 from local.progress import Progress
 from local.settings import ROOT, Settings
 from stack_access.outputs import Outputs
-from stack_access.page_server import StackSource, serving
+from stack_access.page_server import serving
 from stack_access.stack import DeployedStack
 
 EVERY_MINUTE = "cron(* * * * ? *)"
@@ -96,7 +96,7 @@ def running_stack(settings: Settings, progress: Progress) -> Iterator[RunningSta
         _write(tools_file, _exports(settings, codat))
         deployed = DeployedStack.of_local_run(ROOT / "freshness.toml", folder)
         console = f"{codat.base_url}/sandbox/" if codat.is_sandbox else ""
-        with serving(StackSource(deployed), settings.page_port, UPDATE_PAGE_EVERY, console) as page:
+        with serving(deployed.used_by("the page"), settings.page_port, UPDATE_PAGE_EVERY, console) as page:
             yield RunningStack(
                 deployed=deployed, codat=codat, dry_run=settings.dry_run, processes=processes, page_url=page.url
             )

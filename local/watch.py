@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.live import Live
 
 from freshness.app.reading.views import FleetView
+from freshness.aws.dynamodb.tables import Tables
+from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.feed import FeedKey
 from local.display import WOULD_BE_QUEUED, LiveTable, state_of, states_text
 from local.errors import LocalRunError
 from local.stack import RunningStack
 from stack_access.errors import StackError
 from stack_access.stack import DeployedStack, clock
-from stack_access.ticks import run_tick, tick_client
 
 SNAPSHOT_SECONDS = 1.0
 STATES_EVERY = timedelta(seconds=15)
@@ -40,7 +41,8 @@ class TickRunner(threading.Thread):
         self.error = ""
         self._check, self._queue = stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function
         self._stopped = threading.Event()
-        self._client = tick_client(stack)
+        self._stack = stack
+        stack.functions  # noqa: B018 - made before there are threads, in which boto3 cannot make clients
 
     def run(self) -> None:
         """Run the functions until stopped."""
@@ -57,7 +59,7 @@ class TickRunner(threading.Thread):
     def _run_tick(self, function: str) -> str:
         """Run a function, and return why it failed; empty if it did not."""
         try:
-            run_tick(self._client, function)
+            self._stack.invoke(function)
         except StackError as error:
             return str(error)
         except (BotoCoreError, ClientError) as error:
@@ -145,11 +147,22 @@ def _snapshots(stack: RunningStack, run_for: timedelta | None) -> Iterator[Snaps
         stack.processes.check()
         fleet = stack.queries.fleet(clock())
         if is_last or elapsed - counted_at >= REFRESHES_EVERY:
-            refreshes, counted_at = stack.queries.refreshes_queued(), elapsed
+            refreshes, counted_at = _refreshes_queued(stack.deployed.tables), elapsed
         yield Snapshot(fleet, refreshes, elapsed)
         if is_last:
             return
         time.sleep(SNAPSHOT_SECONDS)
+
+
+def _refreshes_queued(tables: Tables) -> int:
+    """Return how many refreshes were queued, of those whose records are kept."""
+    ended = {dataset.dataset_id for dataset in tables.datasets.scan() if dataset.trigger is not Trigger.EXTERNAL}
+    in_flight = {
+        feed.in_flight.dataset_id or "#".join(feed.key)
+        for feed in tables.feeds.scan()
+        if feed.in_flight and feed.in_flight.trigger is not Trigger.EXTERNAL
+    }
+    return len(ended | in_flight)
 
 
 def _title(stack: RunningStack, snapshot: Snapshot) -> str:

@@ -1,25 +1,10 @@
-"""Calling the API's function directly, with the permission to invoke it, in the format of API Gateway."""
+"""The events with which API Gateway calls the API's function, and others that may invoke it."""
 
 import json
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
-
-from stack_access.ticks import invoke
-
-if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
-
-
-@dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """A response of the API."""
-
-    status: int
-    headers: dict[str, str]
-    body: dict[str, Any]
 
 
 def api_event(
@@ -47,13 +32,3 @@ def api_event(
         "body": b64encode(body).decode() if isinstance(body, bytes) else body,
         "isBase64Encoded": isinstance(body, bytes),
     }
-
-
-def call_api(client: "LambdaClient", function: str, event: Mapping[str, Any]) -> ApiResponse:
-    """Invoke the API's function with an event, and return its response.
-
-    Raises:
-        StackError: the function failed.
-    """
-    payload = invoke(client, function, event)
-    return ApiResponse(payload["statusCode"], payload["headers"], json.loads(payload["body"]))

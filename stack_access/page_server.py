@@ -8,7 +8,6 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,7 +25,6 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.domain.clean_text import shown
 from freshness.domain.companies.pause import LONGEST_REASON, Pause, in_force
-from stack_access.stack import DeployedStack, clock
 
 LOOPBACK = "127.0.0.1"
 _LONGEST_FORM = 10_000
@@ -57,29 +55,6 @@ class Source(Protocol):
 
     def link(self, company_id: str, connection_id: str) -> str:
         """Return the link where the customer authorises a connection again, empty if there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class StackSource:
-    """`Source` over a deployed stack and its Codat."""
-
-    stack: DeployedStack
-
-    @property
-    def queries(self) -> Queries:
-        """Return the queries about the stack's companies and feeds."""
-        return self.stack.queries
-
-    @property
-    def operations(self) -> Operations:
-        """Return what carries out commands of whoever uses the page with the credentials of this machine."""
-        return Operations(services=self.stack.services, actor=self.stack.actor("the page"))
-
-    def link(self, company_id: str, connection_id: str) -> str:
-        """Return the link as it is at Codat now, or as Codat reported it last."""
-        company = self.queries.find_company(company_id)
-        links = self.stack.links(company, self.queries.company(company, clock()))
-        return next((each.url for each in links if each.connection_id == connection_id), "")
 
 
 class PageServer(ThreadingHTTPServer):
@@ -125,11 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         selection = _selection(urlsplit(self.path).query)
         match self._parts():
             case [""]:
-                self._try(
-                    lambda: self._html(
-                        lambda frame: render(page_view(queries, queries.services.clock(), selection), frame)
-                    )
-                )
+                self._try(lambda: self._html(lambda frame: _page(queries, selection, frame)))
             case ["explain", company_id, data_type]:
                 self._try(lambda: self._html(lambda frame: _explained(queries, company_id, data_type, frame)))
             case _:

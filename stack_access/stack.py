@@ -1,19 +1,21 @@
 """A deployed stack: one in AWS, or the one that `make run` runs on this machine."""
 
 import asyncio
+import json
 import os
 import shlex
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import httpx
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from freshness.app.operations import Operations
@@ -37,6 +39,7 @@ from stack_access.outputs import Outputs
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.type_defs import FunctionConfigurationResponseTypeDef
 
 _PARENT = Path(__file__).resolve().parent.parent
@@ -68,6 +71,8 @@ def local_run(folder: Path, port: str | None = None) -> Path:
     return next(iter(runs.values()))
 
 
+LONGEST_RUN = 900
+"""Seconds that a Lambda function may run at most."""
 LOCAL_STACK = "CodatFreshness"
 """The name of the stack that `make run` deploys."""
 _OURS = {field.alias for field in Outputs.model_fields.values() if field.alias and field.is_required()}
@@ -94,6 +99,8 @@ class DeployedStack:
     local_outputs: Path | None = None
     sandbox_url: str = ""
     """The address of the Codat sandbox of a local run, empty if there is none."""
+    door: str = "the command line"
+    """How the stack is used from this machine, as its audit says."""
 
     @classmethod
     def in_aws(cls, name: str | None, profile: str | None, region: str | None, policy_file: Path) -> Self:
@@ -236,6 +243,12 @@ class DeployedStack:
         blocked = {feed.connection_id for feed in feeds if feed.state is State.BLOCKED}
         return asyncio.run(read_links(self.codat(), company, blocked))
 
+    def link(self, company_id: str, connection_id: str) -> str:
+        """Return the link of one of these connections; empty if there is none."""
+        company = self.queries.find_company(company_id)
+        links = self.links(company, self.queries.company(company, clock()))
+        return next((each.url for each in links if each.connection_id == connection_id), "")
+
     @property
     def queries(self) -> Queries:
         """Return the queries about the stack's companies and feeds."""
@@ -251,11 +264,34 @@ class DeployedStack:
     @property
     def operations(self) -> Operations:
         """Return the operations on the stack, carried out as the present caller."""
-        return Operations(services=self.services, actor=self.actor())
+        return Operations(services=self.services, actor=self.actor)
 
-    def actor(self, door: str = "the command line") -> Actor:
-        """Return who uses the stack from this machine: the identity of the credentials. `door` is how they use it."""
-        return Actor(who=self.caller, source=f"{door} on {socket.gethostname()}")
+    @property
+    def actor(self) -> Actor:
+        """Return who uses the stack from this machine: the identity of the credentials."""
+        return Actor(who=self.caller, source=f"{self.door} on {socket.gethostname()}")
+
+    def used_by(self, door: str) -> Self:
+        """Return the same stack, used in another way."""
+        return replace(self, door=door)
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        """Return a Lambda client that waits for the end of a function, and does not run it again if that takes long."""
+        config = Config(read_timeout=LONGEST_RUN, retries={"total_max_attempts": 1})
+        return self.session.client("lambda", endpoint_url=self.endpoint, config=config)
+
+    def invoke(self, function: str, event: Mapping[str, Any] | None = None) -> Any:
+        """Run a function, such as one that is scheduled, and wait until it ends. Return what it returns.
+
+        Raises:
+            StackError: it failed.
+        """
+        response = self.functions.invoke(FunctionName=function, Payload=json.dumps(event or {}).encode())
+        payload = json.loads(response["Payload"].read())
+        if "FunctionError" in response:
+            raise StackError(f"{function} failed: {payload.get('errorMessage', payload)}. See its log in CloudWatch.")
+        return payload
 
     def environment(self, function: str) -> dict[str, str]:
         """Return the environment variables of a function."""

@@ -20,7 +20,6 @@ Calls are signed with the AWS credentials that boto3 finds. They raise these err
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -42,7 +41,7 @@ from freshness.api_client.errors import (
     Unavailable,
     Unreachable,
 )
-from freshness.api_client.steps import Call, OnLate, Response, SigV4, Steps, asked_for, ensured, freshness
+from freshness.api_client.steps import Call, OnLate, Response, SigV4, Steps, asked_for, ensured, freshness, run
 
 __all__ = [
     "AsyncFreshnessClient",
@@ -100,7 +99,7 @@ class FreshnessClient:
             FreshnessError: the request was refused, or the API does not answer.
         """
         asked = asked_for(data_types, max_age, within, on_late, override_windows)
-        return Result.model_validate(self._run(ensured(company_id, asked, idempotency_key)))
+        return Result.model_validate(run(ensured(company_id, asked, idempotency_key), self._send))
 
     def freshness(self, company_id: str) -> CompanyFreshness:
         """Return how fresh each data type of a company is.
@@ -108,7 +107,7 @@ class FreshnessClient:
         Raises:
             FreshnessError: there is no such company, or the API does not answer.
         """
-        return CompanyFreshness.model_validate(self._run(freshness(company_id)))
+        return CompanyFreshness.model_validate(run(freshness(company_id), self._send))
 
     def close(self) -> None:
         """Close the connections."""
@@ -119,19 +118,6 @@ class FreshnessClient:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-    def _run(self, steps: Steps) -> dict[str, Any]:
-        step, answer = next(steps), None
-        while True:
-            if isinstance(step, timedelta):
-                time.sleep(step.total_seconds())
-                answer = None
-            else:
-                answer = self._send(step)
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                return dict(end.value)
 
     def _send(self, call: Call) -> Response:
         try:
@@ -182,17 +168,15 @@ class AsyncFreshnessClient:
         await self.aclose()
 
     async def _run(self, steps: Steps) -> dict[str, Any]:
-        step, answer = next(steps), None
+        response: Response | None = None
         while True:
-            if isinstance(step, timedelta):
-                await asyncio.sleep(step.total_seconds())
-                answer = None
-            else:
-                answer = await self._send(step)
             try:
-                step = steps.send(answer)
+                step = steps.send(response)
             except StopIteration as end:
                 return dict(end.value)
+            response = await self._send(step) if isinstance(step, Call) else None
+            if isinstance(step, timedelta):
+                await asyncio.sleep(step.total_seconds())
 
     async def _send(self, call: Call) -> Response:
         try:

@@ -32,7 +32,6 @@ from freshness.policy import compiled
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
 from stack_access.stack import clock
-from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end.conftest import LONGEST_WAIT, answered, wait_for
 
 Freshness = Callable[..., subprocess.CompletedProcess[str]]
@@ -428,14 +427,14 @@ def test_a_pushed_policy_is_in_force_on_all_functions_after_a_minute_and_a_corru
     stack: RunningStack, pushed: Pushed, feed: dict[str, Any]
 ) -> None:
     time.sleep(max(0.0, pushed.at + 60 - time.monotonic()))
-    outputs, client = stack.outputs, tick_client(stack.deployed)
+    outputs = stack.outputs
     with httpx.Client(base_url=outputs.api_url, auth=_signed, timeout=30) as api:
         path = f"/companies/{feed['companyId']}/freshness"
         assert answered(lambda: api.get(path)).status_code == httpx.codes.OK
     for function in (outputs.act_on_page_function, outputs.show_page_function, outputs.apply_webhook_function):
-        client.invoke(FunctionName=function, Payload=b'{"Records": []}')
+        stack.deployed.functions.invoke(FunctionName=function, Payload=b'{"Records": []}')
     for function in (outputs.check_freshness_function, outputs.queue_refreshes_function):
-        run_tick(client, function)
+        stack.deployed.invoke(function)
 
     def are_replanned() -> bool:
         due = [each.due_at for each in stack.tables.feeds.scan() if each.data_type == "customers" and each.due_at]

@@ -31,7 +31,6 @@ from local.settings import ROOT, Settings
 from local.stack import RunningStack
 from local.watch import running_ticks
 from stack_access.stack import DeployedStack, clock
-from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end import lender as example
 from tests.end_to_end.conftest import answered, queue_of_events, received, wait_for
 from tests.end_to_end.lender import Lender, deploy_lender
@@ -147,14 +146,13 @@ def lender(
     with running_sandbox(settings, "key-of-the-lender", LENDERS_SECRET) as sandbox:
         codat = Codat(sandbox.base_url, sandbox.api_key, LENDERS_SECRET, is_sandbox=True)
         lender = deploy_lender(stack, codat, empty.environment, tmp_path_factory.mktemp(example.NAME))
-        client = tick_client(lender.deployed)
 
         def feeds() -> list[Feed]:
-            run_tick(client, lender.deployed.outputs.check_freshness_function)
+            lender.deployed.invoke(lender.deployed.outputs.check_freshness_function)
             return list(lender.deployed.tables.feeds.scan())
 
         wait_for(feeds)
-        run_tick(client, lender.deployed.outputs.queue_refreshes_function)
+        lender.deployed.invoke(lender.deployed.outputs.queue_refreshes_function)
         lender.deployed.operations.resume_all()
         yield lender
         delete(example.NAME)
@@ -172,15 +170,14 @@ def borrowers(lender: Lender) -> list[str]:
 @pytest.fixture(scope="module")
 def before_resume(staging: DeployedStack, empty: Empty) -> list[Feed]:
     """The second stack's feeds after ticks that ran before it was resumed."""
-    client = tick_client(staging)
 
     def checked() -> list[Feed]:
         # A tick is skipped while a scheduled one runs.
-        run_tick(client, staging.outputs.check_freshness_function)
+        staging.invoke(staging.outputs.check_freshness_function)
         return list(staging.tables.feeds.scan())
 
     wait_for(checked)
-    run_tick(client, staging.outputs.queue_refreshes_function)
+    staging.invoke(staging.outputs.queue_refreshes_function)
     feeds = list(staging.tables.feeds.scan())
     resumed = empty.run("codat-freshness", "--stack", NAME, "resume")
     assert resumed.returncode == 0, resumed.stderr
@@ -376,10 +373,9 @@ def test_a_deployment_of_another_policy_wins_over_a_pushed_one_and_says_so_befor
     deploy.deploy(stack.processes, context, tmp_path)
     said = (settings.run_folder / "logs" / "cdk-deploy.log").read_text()
     assert "this replaces the policy in force by staging.toml: version 2, which arn:aws:" in said
-    client = tick_client(staging)
 
     def versions() -> list[str] | None:
-        run_tick(client, staging.outputs.queue_refreshes_function)
+        staging.invoke(staging.outputs.queue_refreshes_function)
         known = staging.tables.policies.history(staging.policies.latest())
         return [each.how for each in known] if known[0].how == "deployed" and len(known) == 3 else None
 

@@ -25,7 +25,6 @@ from local.codat import Codat
 from local.processes import Processes, free_port, guarded_processes
 from local.settings import ROOT
 from stack_access.stack import DeployedStack, clock
-from stack_access.ticks import run_tick, tick_client
 from tests.end_to_end.conftest import queue_of_events, received, using_local_aws, wait_for
 
 NAME = "upgraded"
@@ -118,7 +117,7 @@ class Upgraded:
 
         def has_feeds() -> bool:
             # A tick is skipped while a scheduled one runs.
-            run_tick(tick_client(deployed), deployed.outputs.check_freshness_function)
+            deployed.invoke(deployed.outputs.check_freshness_function)
             return bool(feeds(deployed))
 
         wait_for(has_feeds)
@@ -127,7 +126,7 @@ class Upgraded:
         """Run the function that queues refreshes until nothing is due or in flight."""
 
         def is_read() -> bool:
-            run_tick(tick_client(deployed), deployed.outputs.queue_refreshes_function)
+            deployed.invoke(deployed.outputs.queue_refreshes_function)
             return not any(is_due(feed) or feed.in_flight for feed in feeds(deployed).values())
 
         wait_for(is_read)
@@ -175,7 +174,7 @@ def test_nothing_is_lost_or_refreshed_twice_or_announced_twice_by_an_upgrade_and
     webhooks.register_webhook(old.outputs.webhook_url)
     events = queue_of_events(NAME, old.outputs.event_bus_name, {"detail-type": ["Company data refreshed"]})
     upgraded.check(old)
-    run_tick(tick_client(old), old.outputs.queue_refreshes_function)
+    old.invoke(old.outputs.queue_refreshes_function)
     by_old = feeds(old)
     assert any(feed.in_flight for feed in by_old.values())
 

@@ -18,17 +18,10 @@ from freshness.domain.datasets.dataset import DatasetState
 from freshness.domain.feeds.feed_values import End
 from freshness.policy.file.values import parse_duration
 from local.http_api import context
-from stack_access.api import ApiResponse
 from tests.integration.deployed import Deployed
 from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
 
 OPERATOR = "arn:aws:iam::1:user/operator"
-
-
-def call(_client: None, _function: str, event: dict[str, Any]) -> ApiResponse:
-    """Call the function in this process."""
-    response = serve_api.handler(event, context())
-    return ApiResponse(response["statusCode"], response["headers"], json.loads(response["body"]))
 
 
 @pytest.fixture
@@ -39,13 +32,12 @@ def company(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Company:
     stack = SimpleNamespace(
         queries=queries,
         outputs=SimpleNamespace(serve_api_function="serve_api"),
+        invoke=lambda _, event: serve_api.handler(event, context()),
         caller=OPERATOR,
         tables=deployed.tables,
     )
     monkeypatch.setattr(cli.ensure, "selected_stack", lambda _: stack)
     monkeypatch.setattr(cli.receipt, "selected_stack", lambda _: stack)
-    monkeypatch.setattr(cli.ensure, "tick_client", lambda _: None)
-    monkeypatch.setattr(cli.ensure, "call_api", call)
     for company in deployed.tables.companies.scan():
         [*mine] = feeds(deployed, company, ["invoices"])
         if mine and all(company.connections[feed.connection_id].is_linked for feed in mine):

@@ -39,7 +39,7 @@ def test_a_redrive_ends_although_every_message_returns_to_the_dead_letter_queue_
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         outputs=outputs,
         services=services_of(tables, POLICY),
-        actor=lambda: OPERATOR,
+        actor=OPERATOR,
     )
     monkeypatch.setattr(redrive, "selected_stack", lambda _: stack)
 
@@ -73,7 +73,7 @@ def test_events_that_could_not_be_sent_are_published_again_as_they_were(
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         outputs=outputs,
         services=services_of(tables, POLICY, bus=EventBus(bus, "bus")),
-        actor=lambda: OPERATOR,
+        actor=OPERATOR,
     )
     bus.put_events.return_value = {"FailedEntryCount": 0}
     monkeypatch.setattr(redrive, "selected_stack", lambda _: stack)

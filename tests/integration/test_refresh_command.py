@@ -39,6 +39,7 @@ def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str)
         queries=Queries(services=deployed.services()),
         operations=Operations(services=deployed.services(), actor=OPERATOR),
         outputs=SimpleNamespace(queue_refreshes_function="queue_refreshes"),
+        invoke=lambda _: deployed.queue(),
     )
 
     def sleep(_: float) -> None:
@@ -48,8 +49,6 @@ def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str)
         deployed.apply(webhook_bodies.read_completed(deployed.clock(), *reads, company_id=company.company_id))
 
     monkeypatch.setattr(cli.refresh, "selected_stack", lambda _: stack)
-    monkeypatch.setattr(cli.refresh, "tick_client", lambda _: None)
-    monkeypatch.setattr(cli.refresh, "run_tick", lambda *_: deployed.queue())
     monkeypatch.setattr(cli.refresh, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     command = ["--region", "eu-west-2", "refresh", company.company_id, "invoices", "--wait", "--json"]
     return company, CliRunner().invoke(app, command)

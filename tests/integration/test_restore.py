@@ -68,7 +68,7 @@ def restore(tables: Tables, monkeypatch: pytest.MonkeyPatch, *arguments: str) ->
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         operations=Operations(services=services, actor=OPERATOR),
         services=services,
-        actor=lambda: OPERATOR,
+        actor=OPERATOR,
     )
     monkeypatch.setattr(cli.restore, "selected_stack", lambda _: stack)
     return CliRunner().invoke(app, ["--region", "eu-west-2", "restore", *arguments])

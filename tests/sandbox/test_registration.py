@@ -120,7 +120,7 @@ async def test_a_new_endpoint_is_in_the_audit_and_one_that_is_registered_already
             outputs=SimpleNamespace(webhook_url=URL),
             policy=POLICY,
             services=services_of(tables, POLICY),
-            actor=lambda: OPERATOR,
+            actor=OPERATOR,
         )
         registered = [(await _register(stack)).is_new for _ in range(2)]
 

@@ -11,8 +11,6 @@ from mcp.server import MCPServer
 from cli.agent import server_of
 from cli.mcp import Allowed
 from codat_sandbox.model import ConnectionStatus
-from freshness.app.operations import Operations
-from freshness.app.reading.queries import Queries
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.slo.attainment import attained, hour_of
@@ -28,13 +26,8 @@ class InProcess:
     def __init__(self, world: World) -> None:
         self.world, self.asked = world, list[tuple[str, dict[str, Any]]]()
 
-    @property
-    def queries(self) -> Queries:
-        return self.world.queries
-
-    @property
-    def operations(self) -> Operations:
-        return self.world.operations
+    def server(self, allowed: list[Allowed], budget: int) -> MCPServer:
+        return server_of(self.world, self.ensure, allowed, budget)
 
     def ensure(self, company_id: str, body: dict[str, Any], _within: timedelta) -> dict[str, Any]:
         self.asked.append((company_id, body))
@@ -89,7 +82,7 @@ def feeds(world: World, company: Company) -> dict[tuple[str, str], Feed]:
 @pytest.mark.parametrize("number", range(12))
 async def test_how_fresh_a_company_is(source: InProcess, world: World, number: int) -> None:
     company = companies(world)[number]
-    answer = await ask(server_of(source, [], 0), "how_fresh", company=company.name)
+    answer = await ask(source.server([], 0), "how_fresh", company=company.name)
 
     known = feeds(world, company)
     assert answer["companyId"] == company.company_id
@@ -103,9 +96,7 @@ async def test_how_fresh_a_company_is(source: InProcess, world: World, number: i
 async def test_why_the_oldest_data_of_a_company_is_not_fresh(source: InProcess, world: World, number: int) -> None:
     company = companies(world)[number]
     oldest = max(feeds(world, company).values(), key=lambda feed: feed.age(world.now()) or timedelta.max)
-    answer = await ask(
-        server_of(source, [], 0), "why_not_fresh", company=company.company_id, data_type=oldest.data_type
-    )
+    answer = await ask(source.server([], 0), "why_not_fresh", company=company.company_id, data_type=oldest.data_type)
 
     known = feeds(world, company)
     assert {each["connectionId"] for each in answer["connections"]} == {
@@ -130,7 +121,11 @@ async def test_what_fresh_data_would_cost(source: InProcess, world: World, numbe
     known = [feed for feed in feeds(world, company).values() if company.connections[feed.connection_id].is_linked]
     types = sorted({feed.data_type for feed in known})[:3]
     answer = await ask(
-        server_of(source, [], 7), "what_would_it_cost", company=company.name, data_types=types, max_age=max_age
+        source.server([], 7),
+        "what_would_it_cost",
+        company=company.name,
+        data_types=types,
+        max_age=max_age,
     )
 
     since = world.now() - (HOUR if max_age == "1h" else timedelta(days=7))
@@ -147,7 +142,7 @@ async def test_what_fresh_data_would_cost(source: InProcess, world: World, numbe
 
 
 async def test_who_must_act(source: InProcess, world: World) -> None:
-    answer = await ask(server_of(source, [], 0), "who_must_act")
+    answer = await ask(source.server([], 0), "who_must_act")
 
     announced = {key for company in companies(world) for key, feed in feeds(world, company).items() if feed.broken_at}
     assert {(each["dataType"], each["connectionId"]) for each in answer["feeds"]} >= announced > set()
@@ -158,7 +153,7 @@ async def test_who_must_act(source: InProcess, world: World) -> None:
 
 @pytest.mark.parametrize("hours", [6, 24])
 async def test_what_was_kept(source: InProcess, world: World, hours: int) -> None:
-    answer = await ask(server_of(source, [], 0), "report", since=f"{hours}h")
+    answer = await ask(source.server([], 0), "report", since=f"{hours}h")
 
     tables, now = world.simulation.tables, world.now()
     start = hour_of(now - hours * HOUR).start
@@ -173,16 +168,16 @@ async def test_what_was_kept(source: InProcess, world: World, hours: int) -> Non
 
 
 async def test_an_agent_may_only_read_unless_it_is_allowed_more(source: InProcess) -> None:
-    async with Client(server_of(source, [], 0)) as client:
+    async with Client(source.server([], 0)) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == READ
-    async with Client(server_of(source, list(Allowed), 0)) as client:
+    async with Client(source.server(list(Allowed), 0)) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == READ | {"ensure_fresh", "pause", "resume"}
 
 
 async def test_an_agent_causes_no_more_calls_than_its_budget(source: InProcess, world: World) -> None:
     company = next(each for each in companies(world) if len(active(world, each)) >= 2)
     types = active(world, company)[:2]
-    server = server_of(source, [Allowed.ENSURE], 3)
+    server = source.server([Allowed.ENSURE], 3)
 
     question = {"company": company.name, "data_types": types, "max_age": "1 second"}
     await ask(server, "ensure_fresh", **question)
@@ -201,7 +196,7 @@ def active(world: World, company: Company) -> list[str]:
 
 
 async def test_an_agent_may_pause_a_company(source: InProcess, world: World) -> None:
-    company, server = companies(world)[1], server_of(source, [Allowed.PAUSE], 0)
+    company, server = companies(world)[1], source.server([Allowed.PAUSE], 0)
     await ask(server, "pause", company=company.name)
     assert companies(world)[1].pause
     await ask(server, "resume", company=company.name)
@@ -219,4 +214,4 @@ async def test_an_agent_may_pause_a_company(source: InProcess, world: World) -> 
 async def test_a_question_that_cannot_be_answered_says_what_to_ask_instead(
     source: InProcess, tool: str, arguments: dict[str, Any], says: str
 ) -> None:
-    assert says in await refusal(server_of(source, [], 0), tool, **arguments)
+    assert says in await refusal(source.server([], 0), tool, **arguments)

@@ -1,6 +1,5 @@
 """Requests to the API, with tables in memory: how they end, how many are open, and what faults of AWS do to them."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,7 @@ from freshness.domain.feeds.freshness_request import FreshnessRequest
 from freshness.domain.transitions.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
-from stack_access.api import ApiResponse, api_event
+from stack_access.api import api_event
 from tests.builders import a_connection
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
@@ -89,9 +88,9 @@ class World:
             feed = Feed(company_id=f"company{number}", data_type="invoices", connection_id=connection.connection_id)
             self.tables.feeds.put(read(feed, NOON - 2 * HOUR))
 
-    def call(self, method: str, path: str, caller: str = OURS, **given: Any) -> ApiResponse:
+    def call(self, method: str, path: str, caller: str = OURS, **given: Any) -> httpx.Response:
         response = answer(lambda: self.services, api_event(method, path, caller=caller, **given), context())
-        return ApiResponse(response["statusCode"], response["headers"], json.loads(response["body"]))
+        return httpx.Response(response["statusCode"], headers=response["headers"], text=response["body"])
 
     def ask(self, company: int = 0, caller: str = OURS, headers: dict[str, str] | None = None, **asked: Any) -> Any:
         body = {"dataTypes": ["invoices"], "notBefore": NOON.isoformat(), "within": "1h"} | asked
@@ -172,7 +171,7 @@ def test_an_end_that_a_killed_run_stored_is_published_as_it_was_stored() -> None
     assert [each["state"] for each in published["dataTypes"]] == ["stale"]
     assert [each.state for each in stored.results] == ["stale"]
     assert stored.is_published
-    assert world.call("GET", asked.headers["Location"]).body["dataTypes"][0]["state"] == "stale"
+    assert world.call("GET", asked.headers["Location"]).json()["dataTypes"][0]["state"] == "stale"
 
 
 def by_webhook(world: World) -> None:
@@ -190,13 +189,13 @@ def test_while_the_bus_is_down_a_caller_learns_the_end_and_a_tick_or_webhook_pub
 
     found = world.call("GET", asked.headers["Location"])
     world.tick()
-    assert (found.status, found.body["done"]) == (200, True)
+    assert (found.status_code, found.json()["done"]) == (200, True)
     assert world.bus.ends == []
     world.bus.failure = None
     later(world)
 
     [published] = world.bus.ends
-    assert published["requestId"] == found.body["id"]
+    assert published["requestId"] == found.json()["id"]
     assert [each["platform"] for each in published["dataTypes"]] == ["Xero"]
     assert list(world.tables.requests.open(world.now + 200 * HOUR)) == []
 
@@ -209,7 +208,7 @@ def test_a_fault_of_aws_is_a_problem_that_says_when_to_repeat_the_call(fault: Ca
 
     response = world.call("GET", path)
 
-    assert (response.status, response.body["type"]) == (503, "urn:codat-freshness:problem:aws-unavailable")
+    assert (response.status_code, response.json()["type"]) == (503, "urn:codat-freshness:problem:aws-unavailable")
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.headers["Retry-After"] == "5"
 
@@ -228,8 +227,8 @@ def test_a_fault_after_a_request_was_accepted_names_the_request_which_goes_on() 
         response = world.ask()
     world.before_call = lambda: None
 
-    assert response.body["type"] == "urn:codat-freshness:problem:aws-unavailable"
-    assert world.call("GET", response.headers["Location"]).body["done"] is False
+    assert response.json()["type"] == "urn:codat-freshness:problem:aws-unavailable"
+    assert world.call("GET", response.headers["Location"]).json()["done"] is False
     assert world.tick() == 1
     assert world.feed().wanted
 
@@ -238,7 +237,7 @@ def test_that_codat_refuses_the_key_is_a_problem_that_an_alarm_learns_of() -> No
     world = World()
     world.key_is_refused = True
 
-    assert world.ask().body["type"] == "urn:codat-freshness:problem:codat-unavailable"
+    assert world.ask().json()["type"] == "urn:codat-freshness:problem:codat-unavailable"
 
     assert world.measured[Metric.CODAT_REFUSED_ACCESS] == 1
 
@@ -248,8 +247,8 @@ def test_a_data_type_that_the_company_does_not_have_is_refused_with_those_that_i
 
     said = world.ask(dataTypes=["bills", "invoices"])
 
-    assert (said.status, said.body["type"]) == (422, "urn:codat-freshness:problem:unsupported-data-type")
-    assert said.body["detail"] == "The company has no bills. It has invoices."
+    assert (said.status_code, said.json()["type"]) == (422, "urn:codat-freshness:problem:unsupported-data-type")
+    assert said.json()["detail"] == "The company has no bills. It has invoices."
     assert world.datasets == {}
 
 
@@ -281,7 +280,7 @@ def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(mon
     assert take_lease(world.tables.control, world.feed(), world.now)
     monkeypatch.setattr(Recorder, "record_feeds", Mock(side_effect=ContentionError("others came first")))
 
-    assert world.ask(within=60).status == 202
+    assert world.ask(within=60).status_code == 202
 
     assert world.datasets == {}
 
@@ -331,26 +330,26 @@ def test_a_caller_who_makes_too_many_requests_is_refused_until_the_next_hour(mon
     monkeypatch.setattr(accept, "MOST_IN_AN_HOUR", 3)
     world = World(companies=5)
 
-    accepted = [world.ask(company).status for company in range(3)]
+    accepted = [world.ask(company).status_code for company in range(3)]
     world.now = NOON + 20 * MINUTE
     refusal = world.ask(3)
 
     assert accepted == [202] * 3
-    assert (refusal.status, refusal.body["type"]) == (429, "urn:codat-freshness:problem:too-many-requests")
+    assert (refusal.status_code, refusal.json()["type"]) == (429, "urn:codat-freshness:problem:too-many-requests")
     assert refusal.headers["Retry-After"] == str(40 * 60)
-    assert world.ask(3, caller=THEIRS).status == 202
-    assert world.ask(4, notBefore=(NOON - 3 * HOUR).isoformat()).status == 200  # satisfied at once
+    assert world.ask(3, caller=THEIRS).status_code == 202
+    assert world.ask(4, notBefore=(NOON - 3 * HOUR).isoformat()).status_code == 200  # satisfied at once
     world.now = NOON + HOUR
-    assert world.ask(3).status == 202
+    assert world.ask(3).status_code == 202
 
 
 def test_a_request_is_found_under_its_own_company_only() -> None:
     world = World(companies=2)
-    request_id = world.ask().body["id"]
+    request_id = world.ask().json()["id"]
 
-    assert world.call("GET", Route.GET_REQUEST.path("company0", request_id)).status == 200
+    assert world.call("GET", Route.GET_REQUEST.path("company0", request_id)).status_code == 200
     other = world.call("GET", Route.GET_REQUEST.path("company1", request_id))
-    assert (other.status, other.body["type"]) == (404, "urn:codat-freshness:problem:unknown-request")
+    assert (other.status_code, other.json()["type"]) == (404, "urn:codat-freshness:problem:unknown-request")
 
 
 def test_a_webhook_reads_the_open_requests_of_its_own_company_only() -> None:
@@ -395,7 +394,7 @@ def test_the_freshness_of_a_company_takes_two_round_trips() -> None:
     world = World()
     world.dynamodb.calls.clear()
 
-    assert world.call("GET", Route.GET_FRESHNESS.path("company0")).status == 200
+    assert world.call("GET", Route.GET_FRESHNESS.path("company0")).status_code == 200
 
     assert world.dynamodb.calls == {"BatchGetItem": 1, "Query": 1}
 
@@ -413,7 +412,7 @@ def test_a_request_is_kept_with_who_asked_what_for_and_what_was_answered_as_long
     at_once = world.ask(notBefore=(NOON - HOUR).isoformat())
 
     world.now = NOON + 399 * 24 * HOUR
-    [first, second] = (world.call("GET", answered.headers["Location"]).body for answered in (asked, at_once))
+    [first, second] = (world.call("GET", answered.headers["Location"]).json() for answered in (asked, at_once))
     assert (first["askedBy"], first["purpose"], first["askedAt"]) == (OURS, "loan 4711", "2026-11-23T12:00:00Z")
     assert (first["done"], first["doneAt"]) == (True, "2026-11-23T12:05:00Z")
     [result] = first["dataTypes"]
@@ -421,16 +420,16 @@ def test_a_request_is_kept_with_who_asked_what_for_and_what_was_answered_as_long
     assert (second["done"], second["askedBy"]) == (True, OURS)
     assert len(world.bus.ends) == 1
     world.now += 2 * 24 * HOUR
-    assert world.call("GET", asked.headers["Location"]).status == 404
+    assert world.call("GET", asked.headers["Location"]).status_code == 404
 
 
 def test_what_is_fresh_at_once_is_kept_only_if_that_is_wanted() -> None:
     world = World()
     old = (NOON - 3 * HOUR).isoformat()
 
-    assert world.ask(notBefore=old).body["id"] is None
+    assert world.ask(notBefore=old).json()["id"] is None
     assert world.stored() == []
-    assert world.ask(notBefore=old, purpose="audit").body["id"]
+    assert world.ask(notBefore=old, purpose="audit").json()["id"]
     [kept] = world.stored()
     assert (kept.purpose, kept.results[0].dataset_id) == ("audit", f"at {NOON - 2 * HOUR}")
     assert world.tick() == 0
@@ -453,11 +452,11 @@ def test_who_asks_is_in_the_audit_once_however_often_the_call_is_repeated() -> N
 def test_a_request_that_cannot_be_recorded_is_refused_and_nothing_of_it_is_carried_out() -> None:
     world, key = World(), {"Idempotency-Key": "decision 8"}
     world.bus.failure = NotPublished("throttled")
-    assert world.ask(headers=key).status == 503
+    assert world.ask(headers=key).status_code == 503
     world.now += SECOND
-    assert world.ask().status == 503
+    assert world.ask().status_code == 503
     world.now += SECOND
-    assert world.ask(notBefore=(NOON - 3 * HOUR).isoformat(), purpose="loan 4711").status == 503
+    assert world.ask(notBefore=(NOON - 3 * HOUR).isoformat(), purpose="loan 4711").status_code == 503
     assert world.stored() == []
     assert world.tick() == 0
     assert not world.feed().wanted
@@ -465,7 +464,7 @@ def test_a_request_that_cannot_be_recorded_is_refused_and_nothing_of_it_is_carri
 
     world.bus.failure = None
     world.now += SECOND
-    assert world.ask(headers=key).status == 202
+    assert world.ask(headers=key).status_code == 202
     assert [(each.who, each.failed) for each in world.audited()[3:]] == [(OURS, "")]
 
 
@@ -473,7 +472,7 @@ def test_a_request_that_cannot_be_stored_is_recorded_and_published_as_failed(mon
     world = World()
     monkeypatch.setattr(FreshnessRequests, "put", Mock(side_effect=ContentionError("too many writers")))
 
-    assert world.ask().status == 503
+    assert world.ask().status_code == 503
     [entry] = world.audited()
     assert entry.failed == "too many writers"
     begun, failed = (each.detail() for each in world.bus.published)
@@ -485,5 +484,5 @@ def test_a_refused_call_is_no_operation() -> None:
     world = World()
     world.tables.control.pause()
 
-    assert world.ask().status == 409
+    assert world.ask().status_code == 409
     assert world.audited() == []

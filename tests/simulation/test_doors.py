@@ -93,7 +93,7 @@ def test_every_door_names_the_same_broken_promises_and_whose_turn_it_is(
 
 def test_agents_and_callers_of_the_api_are_told_the_same(world: World) -> None:
     broken = world.queries.fleet(world.now()).broken
-    tools = Tools(SimpleNamespace(queries=world.queries, now=world.now), 0)
+    tools = Tools(world, lambda *_: {}, 0)
 
     told = tools.who_must_act()
 

@@ -9,7 +9,6 @@ from unittest.mock import Mock
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.agent import StackSource
 from cli.commands import app
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
@@ -107,7 +106,7 @@ def test_what_an_agent_does_is_recorded_as_by_an_agent(world: World) -> None:
     world.deploy(24)
     stack = AnyStack(Mock(), "CodatFreshness", Path("freshness.toml"))
 
-    by_agent, by_person = StackSource(stack).operations.actor, stack.operations.actor
+    by_agent, by_person = stack.used_by("an agent").operations.actor, stack.operations.actor
     assert by_agent.who == by_person.who == ANN
     assert by_agent.source.startswith("an agent on ")
     assert by_person.source.startswith("the command line on ")

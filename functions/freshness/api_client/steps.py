@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -66,10 +66,28 @@ Steps = Generator[Call | timedelta, Response | None, dict[str, Any]]
 """Yields calls to make and times to wait, is sent the response to each call, and returns the last body."""
 
 
-def ensured(company_id: str, asked: Mapping[str, Any], key: str | None) -> Steps:
-    """Ask for fresh data, then for the state of the request until it is done."""
+def run(steps: Steps, send: Callable[[Call], Response]) -> dict[str, Any]:
+    """Make the calls, one after another, and wait between them. Return the last body."""
+    response: Response | None = None
+    while True:
+        try:
+            step = steps.send(response)
+        except StopIteration as end:
+            return dict(end.value)
+        response = send(step) if isinstance(step, Call) else None
+        if isinstance(step, timedelta):
+            time.sleep(step.total_seconds())
+
+
+def ensured(
+    company_id: str, asked: Mapping[str, Any], key: str | None = None, patience: timedelta | None = None
+) -> Steps:
+    """Ask for fresh data, then for the state of the request until it is done.
+
+    The call that asks is repeated for up to `patience`, by default `KEEP_TRYING`.
+    """
     path = f"/companies/{quote(company_id, safe='')}/ensure-fresh"
-    status = yield from _answered(Call("POST", path, asked, key or uuid4().hex), KEEP_TRYING)
+    status = yield from _answered(Call("POST", path, asked, key or uuid4().hex), patience or KEEP_TRYING)
     while not status["done"]:
         yield BETWEEN_CALLS
         deadline = datetime.fromisoformat(status["deadline"])
