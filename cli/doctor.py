@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
 from cli.arguments import Json, selected_stack
 from cli.codat import CodatReport, read_report
 from cli.output import print_json, print_text
-from freshness.app.page.summary import summary_of
+from freshness.app.page.read import summary_of
 from freshness.app.queueing.bulk_calls import PRODUCT_REFUSED
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.tick import UNUSABLE
@@ -31,7 +31,6 @@ from stack_access.stack import DeployedStack, clock
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
-    from mypy_boto3_scheduler.type_defs import ScheduleSummaryTypeDef
 
 LARGEST_SKEW = timedelta(seconds=30)
 """The greatest difference from Codat's clock that is harmless. Webhooks are refused if their time is minutes off."""
@@ -53,6 +52,11 @@ class Finding:
     subject: str
     found: str
     to_do: str = ""
+
+    @classmethod
+    def of(cls, subject: str, problem: str, to_do: str, *, fine: str) -> Self:
+        """Return the problem with what to do about it; if there is none, what is fine instead."""
+        return cls(subject, problem, to_do) if problem else cls(subject, fine)
 
 
 def doctor(
@@ -93,7 +97,7 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
         yield account(report.account, stack.policy.codat.account)
     if report.at:
         yield _clock(report.at)
-    yield _quota(stack.queries.api_limits(), report, clock())
+    yield _quota(stack.tables.control.api_limits(), report, clock())
     yield listing(stack.tables.control.read(Listing), clock())
     if report.consumers is not None:
         yield webhook(stack.outputs.webhook_url, report.consumers, stack.policy.products)
@@ -112,72 +116,60 @@ def _examine(stack: DeployedStack) -> Iterator[Finding]:
 
 def account(name: str, pinned: str) -> Finding:
     """Return the finding about the account of the API key: a problem if the policy names another account."""
-    subject, found = "Codat's account", f"the key belongs to {name}"
-    if pinned in ("", name):
-        return Finding(subject, found)
     to_do = f"[codat] of the policy names {pinned}. Store that account's key, or deploy the policy of this one."
-    return Finding(subject, found, to_do)
+    return Finding("Codat's account", f"the key belongs to {name}", "" if pinned in ("", name) else to_do)
 
 
 def local_time(companies: Iterable[Company], policy: Policy) -> Finding:
     """Return the finding about tags for a time zone or calendar: a problem if they name one that does not exist."""
-    unknown = {
-        company.name: tags
+    unknown = [
+        f"{company.name} ({', '.join(tags)})"
         for company in companies
         if (tags := policy.local_time.unknown(company, policy.calendars)) and not company.deleted_at
-    }
-    subject = "tags with a time zone or calendar"
-    if not unknown:
-        return Finding(subject, "all are known")
-    listed = _first_of([f"{name} ({', '.join(tags)})" for name, tags in unknown.items()])
+    ]
+    problem = f"{len(unknown)} companies have unknown ones: {_first_of(unknown)}" if unknown else ""
     to_do = "Correct them in Codat: a time zone is named as Europe/London is, a calendar as in the policy."
-    return Finding(subject, f"{len(unknown)} companies have unknown ones: {listed}", to_do)
+    return Finding.of("tags with a time zone or calendar", problem, to_do, fine="all are known")
 
 
 def selections(companies: Iterable[Company], policy: Policy) -> Finding:
     """Return the finding about names in the policy: a problem if one of them selects nothing."""
-    subject, found = "names in the policy", list(unmatched(policy, companies))
-    if not found:
-        return Finding(subject, "each matches a connection, as far as there are any")
-    to_do = "Correct them in freshness.toml, or remove them."
-    return Finding(subject, f"{len(found)} match nothing: {_first_of(found)}", to_do)
+    found = list(unmatched(policy, companies))
+    problem = f"{len(found)} match nothing: {_first_of(found)}" if found else ""
+    fine = "each matches a connection, as far as there are any"
+    return Finding.of("names in the policy", problem, "Correct them in freshness.toml, or remove them.", fine=fine)
 
 
 def _schedules(stack: DeployedStack) -> Iterator[Finding]:
-    schedules = _all_schedules(stack)
+    scheduler = stack.session.client("scheduler", endpoint_url=stack.endpoint)
+    pages = scheduler.get_paginator("list_schedules").paginate(NamePrefix=f"{stack.name}-")
+    schedules = [schedule for page in pages for schedule in page["Schedules"]]
     for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function):
         of_function = [each for each in schedules if each.get("Target", {}).get("Arn", "").endswith(f":{function}")]
         subject = f"schedule of {function}"
         if not of_function:
-            to_do = 'Deploy the stack again with "cdk deploy".'
-            yield Finding(subject, "it does not exist", to_do)
+            yield Finding(subject, "it does not exist", 'Deploy the stack again with "cdk deploy".')
         for schedule in of_function:
-            is_on = schedule.get("State") == "ENABLED"
-            to_do = "" if is_on else f"Enable the schedule {schedule.get('Name')} in EventBridge Scheduler."
-            yield Finding(subject, "it is enabled" if is_on else "it is disabled", to_do)
-
-
-def _all_schedules(stack: DeployedStack) -> list["ScheduleSummaryTypeDef"]:
-    scheduler = stack.session.client("scheduler", endpoint_url=stack.endpoint)
-    pages = scheduler.get_paginator("list_schedules").paginate(NamePrefix=f"{stack.name}-")
-    return [schedule for page in pages for schedule in page["Schedules"]]
+            problem = "" if schedule.get("State") == "ENABLED" else "it is disabled"
+            to_do = f"Enable the schedule {schedule.get('Name')} in EventBridge Scheduler."
+            yield Finding.of(subject, problem, to_do, fine="it is enabled")
 
 
 def _pauses(stack: DeployedStack) -> Finding:
     now = clock()
     if pause := stack.pause(now):
         return Finding("pause", f"everything is {pause}", RESUME)
-    if paused := [f"{company.name} ({company.pause})" for company in stack.queries.paused_companies(now)]:
-        to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'
-        return Finding("pause", f"paused: {', '.join(paused)}", to_do)
-    return Finding("pause", "nothing is paused")
+    paused = [f"{company.name} ({company.pause})" for company in stack.queries.paused_companies(now)]
+    problem = f"paused: {', '.join(paused)}" if paused else ""
+    to_do = 'Resume with "./freshness resume COMPANY" once the pause is no longer needed.'
+    return Finding.of("pause", problem, to_do, fine="nothing is paused")
 
 
 def _dry_run(stack: DeployedStack) -> Finding:
-    if stack.environment(stack.outputs.queue_refreshes_function).get("DRY_RUN") == "true":
-        to_do = "Set dry_run to false in deployment.toml and deploy, to queue refreshes."
-        return Finding("dry run", "refreshes are logged, and not queued", to_do)
-    return Finding("dry run", "refreshes are queued")
+    is_dry = stack.environment(stack.outputs.queue_refreshes_function).get("DRY_RUN") == "true"
+    problem = "refreshes are logged, and not queued" if is_dry else ""
+    to_do = "Set dry_run to false in deployment.toml and deploy, to queue refreshes."
+    return Finding.of("dry run", problem, to_do, fine="refreshes are queued")
 
 
 def _concurrency(stack: DeployedStack) -> Finding:
@@ -192,18 +184,15 @@ def _concurrency(stack: DeployedStack) -> Finding:
 
 def concurrency(limit: int, batches: int, callers: int) -> Finding:
     """Return the finding about concurrent executions: a problem if the stack can take all that the account has."""
-    subject = "concurrent executions"
     found = (
         f"{callers} callers may wait for fresh data: of the account's {limit:,} executions, they hold {callers}, "
         f"batches of webhooks {batches} and ticks {TICKS}"
     )
-    if callers + batches + TICKS < limit:
-        return Finding(subject, found)
     to_do = (
         "None may be left to receive webhooks. Lower waiting_callers or webhook_batches_at_once in deployment.toml, or "
         "ask for more under Service Quotas, Lambda, Concurrent executions."
     )
-    return Finding(subject, found, to_do)
+    return Finding("concurrent executions", found, "" if callers + batches + TICKS < limit else to_do)
 
 
 def _api_key(report: CodatReport) -> Finding:
@@ -211,13 +200,11 @@ def _api_key(report: CodatReport) -> Finding:
         case None | RateLimited():
             return Finding("Codat's API key", "Codat accepts it")
         case Unauthorized() | Forbidden():
-            to_do = (
-                "Copy the key from Codat's portal into the secret CodatApiKeySecret. It is used within five minutes."
-            )
+            to_do = "Copy it from Codat's portal into the secret CodatApiKeySecret. It is used within five minutes."
             return Finding("Codat's API key", f"Codat refuses it: {report.error}", to_do)
         case AccountLimit():
-            to_do = "Ask the owner of the contract with Codat."
-            return Finding("Codat's account", f"its limit is reached: {report.error}", to_do)
+            found = f"its limit is reached: {report.error}"
+            return Finding("Codat's account", found, "Ask the owner of the contract with Codat.")
         case CodatError():
             to_do = "Check whether Codat is down (https://status.codat.io), and whether CODAT_BASE_URL is right."
             return Finding("Codat", f"a call failed: {report.error}", to_do)
@@ -225,11 +212,9 @@ def _api_key(report: CodatReport) -> Finding:
 
 def _clock(at: datetime) -> Finding:
     skew = abs(clock() - at)
-    if skew > LARGEST_SKEW:
-        to_do = "Set the clock of this machine; if it is right, ask Codat's support."
-        found = f"it differs from Codat's by {skew.total_seconds():.0f} s"
-        return Finding("clock", found, to_do)
-    return Finding("clock", "it agrees with Codat's")
+    problem = f"it differs from Codat's by {skew.total_seconds():.0f} s" if skew > LARGEST_SKEW else ""
+    to_do = "Set the clock of this machine; if it is right, ask Codat's support."
+    return Finding.of("clock", problem, to_do, fine="it agrees with Codat's")
 
 
 def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
@@ -242,10 +227,8 @@ def _quota(limits: ApiLimits, report: CodatReport, now: datetime) -> Finding:
         until_text = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
         to_do = "Nothing is queued before then. If this happens again, promise less in freshness.toml."
         return Finding("quota", f"it is spent: Codat accepts no calls{until_text}", to_do)
-    if left is not None and left < LITTLE:
-        to_do = "See on the dashboard who makes the calls. Promise less in freshness.toml, or pause a company."
-        return Finding("quota", found, to_do)
-    return Finding("quota", found)
+    to_do = "See on the dashboard who makes the calls. Promise less in freshness.toml, or pause a company."
+    return Finding("quota", found, to_do if left is not None and left < LITTLE else "")
 
 
 def listing(last: Listing, now: datetime) -> Finding:
@@ -301,16 +284,15 @@ def doubled_schedule(settings: Iterable[SyncSetting], of_products: Collection[st
 
     `of_products` are the data types in the policy's products.
     """
-    subject, listed = "Codat's own schedule", []
+    listed = []
     for setting in sorted(settings, key=lambda setting: setting.data_type):
         if setting.sync_schedule:
             listed.append(f"{setting.data_type} every {setting.sync_schedule} h")
         elif setting.fetch_on_first_link and setting.data_type in of_products:
             listed.append(f"{setting.data_type} on first link, which is in a product")
-    if not listed:
-        return Finding(subject, "it is off")
+    problem = f"it also reads {', '.join(listed)}" if listed else ""
     to_do = 'Set these to "never" under Settings > Sync in Codat\'s portal: each data type is read twice.'
-    return Finding(subject, f"it also reads {', '.join(listed)}", to_do)
+    return Finding.of("Codat's own schedule", problem, to_do, fine="it is off")
 
 
 def _dead_letters(stack: DeployedStack) -> Finding:
@@ -319,52 +301,45 @@ def _dead_letters(stack: DeployedStack) -> Finding:
         QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )["Attributes"]
     number = int(attributes["ApproximateNumberOfMessages"])
-    if number:
-        to_do = 'Read the error in the log of apply_webhook. Once its cause is fixed, run "./freshness redrive".'
-        return Finding("dead letters", f"{number} webhooks could not be applied", to_do)
-    return Finding("dead letters", "there are none")
+    problem = f"{number} webhooks could not be applied" if number else ""
+    to_do = 'Read the error in the log of apply_webhook. Once its cause is fixed, run "./freshness redrive".'
+    return Finding.of("dead letters", problem, to_do, fine="there are none")
 
 
 def _unusable_companies(stack: DeployedStack) -> Finding:
-    subject, records = "unusable companies", _logged_by_ticks(stack, UNUSABLE)
-    if not records:
-        return Finding(subject, "none was logged within a day")
+    records = _logged_by_ticks(stack, UNUSABLE)
     ids = sorted({record["company_id"] for record in records if "company_id" in record})
     listed = f": {_first_of(ids, ', ')}" if ids else ""
-    found = f"data of {len(ids) or 'some'} could not be stored within a day{listed}"
+    problem = f"data of {len(ids) or 'some'} could not be stored within a day{listed}" if records else ""
     to_do = (
         f'Read the error in the log of check_freshness or queue_refreshes (search for "{UNUSABLE}"), and correct the '
         "company's data at Codat. Other companies are not affected."
     )
-    return Finding(subject, found, to_do)
+    return Finding.of("unusable companies", problem, to_do, fine="none was logged within a day")
 
 
 def skipped_items(stack: DeployedStack) -> Finding:
     """Return the finding about items of Codat's responses: a problem if some cannot be read."""
-    subject = "items of Codat's responses"
     found = sorted(
         {
             f"{record.get('items') or 'one without an id'} of {record.get('call')} ({record.get('first_reason')})"
             for record in _logged_by_ticks(stack, SKIPPED)
         }
     )
-    if not found:
-        return Finding(subject, "all were read within a day")
+    problem = f"some cannot be read: {_first_of(found)}" if found else ""
     to_do = "Ask Codat's support about them. They are skipped, and what is known of them does not change."
-    return Finding(subject, f"some cannot be read: {_first_of(found)}", to_do)
+    return Finding.of("items of Codat's responses", problem, to_do, fine="all were read within a day")
 
 
 def products(stack: DeployedStack) -> Finding:
     """Return the finding about the policy's products: a problem if Codat refused to refresh one."""
     refused = sorted({each["product"] for each in _logged_by_ticks(stack, PRODUCT_REFUSED) if "product" in each})
-    if not refused:
-        return Finding("products", "none was refused within a day")
-    found = f"Codat refuses to refresh {_first_of(refused, ', ')}"
+    problem = f"Codat refuses to refresh {_first_of(refused, ', ')}" if refused else ""
     to_do = (
         "Remove them from [products] in freshness.toml if they are Codat's standard products: only custom products can "
         f'be refreshed. The log of queue_refreshes has the reason (search for "{PRODUCT_REFUSED}").'
     )
-    return Finding("products", found, to_do)
+    return Finding.of("products", problem, to_do, fine="none was refused within a day")
 
 
 def _first_of(texts: Sequence[str], between: str = "; ") -> str:

@@ -194,11 +194,9 @@ def _print_compared(name: str, before: float, after: float, unit: str = "", digi
     print_text(f"{name}: {before:,.{digits}f} → {after:,.{digits}f}{unit}")
 
 
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show progress on standard error, so that standard output has only the result."""
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        yield progress
+def _progress() -> Progress:
+    """Return what shows progress on standard error, so that standard output has only the result."""
+    return Progress(console=Console(stderr=True), transient=True)
 
 
 @contextmanager

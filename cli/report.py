@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any
@@ -14,11 +14,11 @@ from rich.text import Text
 from cli import arguments
 from cli.arguments import Json, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
-from freshness.app.page.summary import summary_of
+from freshness.app.page.read import summary_of
 from freshness.app.reading.report import attainment, attainment_by
 from freshness.app.reading.text import duration, moment
 from freshness.app.reading.views import AttainmentView, Summary
-from freshness.domain.slo.attainment import DAYS_KEPT, HOUR, Breakdown, by_hour_since, day_of, hour_of
+from freshness.domain.slo.attainment import DAYS_KEPT, HOUR, Attained, Breakdown, by_hour_since, day_of, hour_of
 from stack_access.stack import clock
 
 LITTLE_LEFT = 0.25
@@ -30,20 +30,6 @@ TITLES = {
     Breakdown.PLATFORM: "platform",
     Breakdown.TAG: "tag",
 }
-
-
-class Column(StrEnum):
-    """The columns of the CSV file, and the keys in JSON. Durations are sums over all feeds, in seconds."""
-
-    SINCE = "since"
-    KIND = "kind"
-    NAME = "name"
-    ATTAINMENT = "attainment"
-    OBJECTIVE = "objective"
-    BUDGET_LEFT = "budgetLeft"
-    PROMISED = "promised"
-    LATE = "late"
-    WAITING = "waiting"
 
 
 class Step(StrEnum):
@@ -74,37 +60,39 @@ def report(
     """Show what share of the promised time data was as fresh as promised, and the error budget that is left."""
     now = clock()
     queries = selected_stack(context).queries
+    tables, policy = queries.services.tables, queries.services.policy
     if by is Step.HOUR and now - since < by_hour_since(now):
         raise typer.BadParameter("attainment is kept by hour for two days: add --since 48h, or use --by day")
     if by is None:
-        periods = [attainment(queries.services.tables, queries.services.policy, now, since)]
+        periods = [attainment(tables, policy, now, since)]
     else:
         period_of = hour_of if by is Step.HOUR else day_of
-        periods = list(attainment_by(queries.services.tables, queries.services.policy, now, since, period_of))
-    rows = [row for period in periods for row in period]
+        periods = list(attainment_by(tables, policy, now, since, period_of))
+    records = [_record(row) for period in periods for row in period]
     if as_json:
-        print_json([_record(row) for row in rows])
+        print_json(records)
     elif as_csv:
-        writer = csv.DictWriter(sys.stdout, list(Column))
+        writer = csv.DictWriter(sys.stdout, records[0])
         writer.writeheader()
-        writer.writerows(to_jsonable_python(_record(row), timedelta_mode="float") for row in rows)
+        writer.writerows(to_jsonable_python(record, timedelta_mode="float") for record in records)
     elif by:
         _print_periods(periods)
     else:
-        _print(rows, summary_of(queries, now))
+        _print(periods[0], summary_of(queries, now))
 
 
-def _record(row: AttainmentView) -> dict[Column, Any]:
+def _record(row: AttainmentView) -> dict[str, Any]:
+    """Return a row of the CSV file and of JSON. Durations are sums over all feeds, in seconds."""
     return {
-        Column.SINCE: row.since,
-        Column.KIND: row.kind or "all",
-        Column.NAME: row.name,
-        Column.ATTAINMENT: row.times.share,
-        Column.OBJECTIVE: row.objective,
-        Column.BUDGET_LEFT: row.budget_left,
-        Column.PROMISED: row.times.promised,
-        Column.LATE: row.times.late,
-        Column.WAITING: row.times.waiting,
+        "since": row.since,
+        "kind": row.kind or "all",
+        "name": row.name,
+        "attainment": row.times.share,
+        "objective": row.objective,
+        "budgetLeft": row.budget_left,
+        "promised": row.times.promised,
+        "late": row.times.late,
+        "waiting": row.times.waiting,
     }
 
 
@@ -121,14 +109,13 @@ def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
     kind = None
     for row in parts:
         title, kind = TITLES[row.kind] if row.kind is not kind else "", row.kind
-        times = row.times
         table.add_row(
             Text(title, style="bold"),
             Text(row.name),
             _kept(row),
             "" if row.objective is None else f"{100 * row.objective:.4g}%",
             _budget(row),
-            *(duration(each) if each else "-" for each in (times.promised, times.late, times.waiting)),
+            *_durations(row.times),
         )
     print_table(table)
     print_text("Times are those of all feeds together. What waited for customers counts neither as kept nor as late.")
@@ -138,26 +125,28 @@ def _print_periods(periods: Iterable[Sequence[AttainmentView]]) -> None:
     """Print a line for each hour or day, with the rule that was kept least."""
     table = new_table("from (UTC)", "kept", "promised", "late", "waiting for customers", "least kept")
     for whole, *parts in periods:
-        times = whole.times
         rules = [part for part in parts if part.kind is Breakdown.RULE and part.times.late]
         worst = min(rules, key=lambda part: part.times.share or 0.0, default=None)
         table.add_row(
             f"{whole.since:%Y-%m-%d %H:%M}",
             _kept(whole),
-            *(duration(each) if each else "-" for each in (times.promised, times.late, times.waiting)),
+            *_durations(whole.times),
             Text.assemble(_kept(worst), f" {worst.name}") if worst else "",
         )
     print_table(table)
     print_text("Times are those of all feeds together. --json and --csv also have each part of the fleet.")
 
 
+def _durations(times: Attained) -> Iterator[str]:
+    return (duration(each) if each else "-" for each in (times.promised, times.late, times.waiting))
+
+
 def _kept(row: AttainmentView) -> Text:
     share = row.times.share
     if share is None:
         return Text("-")
-    if row.objective is None:
-        return Text(f"{share:.2%}")
-    return Text(f"{share:.2%}", style="green" if share >= row.objective else "red")
+    style = "" if row.objective is None else "green" if share >= row.objective else "red"
+    return Text(f"{share:.2%}", style=style)
 
 
 def _budget(row: AttainmentView) -> Text:

@@ -1,8 +1,9 @@
 """`freshness status`: whether the promises are kept."""
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Annotated, TypeVar
 
 import typer
 from rich.table import Table
@@ -10,8 +11,7 @@ from rich.text import Text
 
 from cli.arguments import Json, nonblank, print_difference, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
-from freshness.app.page.read import first_companies
-from freshness.app.page.summary import summary_of_large
+from freshness.app.page.read import first_companies, summary_of_large
 from freshness.app.reading.diagnosis import RESUME
 from freshness.app.reading.text import codat_words, duration, moment
 from freshness.app.reading.views import ConsentView, FeedView, FleetView, LinkView, MissView, Summary
@@ -21,6 +21,7 @@ from freshness.domain.feeds.feed_values import State
 from stack_access.stack import clock
 from stack_access.text import STYLES
 
+Shown = TypeVar("Shown")
 WORST = 10
 """The most feeds older than promised that the summary lists."""
 
@@ -90,23 +91,19 @@ def _print(summary: Summary, fleet: FleetView | None) -> None:
         print_text(f"Calls to Codat left: {limits.remaining} of {limits.daily_quota} a day, as of {reported_at} UTC.")
     for each in summary.spending:
         print_text(f"Spent on {each.platform} this month: {each.spent:,.2f} of {each.cap:,.2f} {each.currency}.")
-    if summary.misses_ahead:
-        print_text("\nDeadlines that will be missed:", "bold")
-        print_table(_misses_table(summary.misses_ahead[:WORST]))
-    if len(summary.misses_ahead) > WORST:
-        print_text(f"and {len(summary.misses_ahead) - WORST} more, which --json lists.")
-    if summary.ending_consents:
-        print_text("\nConsent that ends soon:", "bold")
-        print_table(_consents_table(summary.ending_consents[:WORST]))
-    if len(summary.ending_consents) > WORST:
-        print_text(f"and {len(summary.ending_consents) - WORST} more, which --json lists.")
-    if summary.not_fresh:
-        print_text("\nOlder than promised:", "bold")
-        print_table(_feeds_table(summary.not_fresh[:WORST], with_company=True))
-    if len(summary.not_fresh) > WORST:
-        print_text(f"and {len(summary.not_fresh) - WORST} more, which --json lists.")
+    _print_worst("Deadlines that will be missed", summary.misses_ahead, _misses_table)
+    _print_worst("Consent that ends soon", summary.ending_consents, _consents_table)
+    _print_worst("Older than promised", summary.not_fresh, partial(_feeds_table, with_company=True))
     if summary.states[State.BLOCKED] or summary.ending_consents:
         print_text('The link with which a customer relinks, read from Codat: "./freshness status COMPANY".')
+
+
+def _print_worst(title: str, found: Sequence[Shown], table_of: Callable[[Iterable[Shown]], Table]) -> None:
+    if found:
+        print_text(f"\n{title}:", "bold")
+        print_table(table_of(found[:WORST]))
+    if len(found) > WORST:
+        print_text(f"and {len(found) - WORST} more, which --json lists.")
 
 
 def _misses_table(misses: Iterable[MissView]) -> Table:
