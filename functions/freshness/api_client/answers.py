@@ -1,36 +1,38 @@
-"""The API's responses, as values. Fields that a newer API adds are ignored."""
+"""The API's responses, as values. The API's own models, in `freshness.app.api.models`, add what is not for clients."""
 
 from datetime import datetime, timedelta
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from freshness.api_client.errors import FreshnessError
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
+class Answer(BaseModel):
+    """A response. Fields that a newer API adds are ignored."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, defer_build=True)
 
 
-class DataTypeResult(_Answer):
+class DataTypeResult(Answer):
     """One data type of a request, from one connection. The times and the age are those of Codat's copy."""
 
     data_type: str
     connection_id: str
     state: str
     """`fresh`, `stale`, `failed` or `needs-person`."""
-    as_of: datetime | None
-    """When the read of the copy was requested."""
-    as_of_is_estimated: bool
-    age: timedelta | None
-    refreshed_at: datetime | None
-    records_modified: bool | None
-    dataset_id: str
-    link_url: str
-    """Where the customer authorises the connection again."""
-    reason: str
-    """Why the data type is not fresh."""
+    as_of: datetime | None = Field(description="When the read of the copy was requested.")
+    as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
+    age: timedelta | None = Field(description="Seconds since asOf.")
+    refreshed_at: datetime | None = Field(description="When that read ended.")
+    records_modified: bool | None = Field(description="Whether that read changed anything, null if it is not known.")
+    dataset_id: str = Field(description="Codat's id of that read, empty if it is not known.")
+    link_url: str = Field(
+        description="Where the customer authorises the connection again, read from Codat for this response; empty "
+        "unless that is needed, or if Codat could not be asked."
+    )
+    reason: str = Field(description="Why it is not fresh, empty if it may still become so.")
 
     @property
     def is_fresh(self) -> bool:
@@ -38,7 +40,7 @@ class DataTypeResult(_Answer):
         return self.state == "fresh"
 
 
-class Result(_Answer):
+class Result(Answer):
     """How a request ended."""
 
     id: str | None
@@ -77,27 +79,29 @@ class Result(_Answer):
         return self
 
 
-class DataTypeFreshness(_Answer):
+class DataTypeFreshness(Answer):
     """How fresh one data type of a company is, from one connection."""
 
     data_type: str
     connection_id: str
     platform: str
     state: str
-    as_of: datetime | None
-    as_of_is_estimated: bool
-    refreshed_at: datetime | None = None
-    age: timedelta | None
-    promise: timedelta
+    as_of: datetime | None = Field(description="When the read of the copy was requested.")
+    as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
+    refreshed_at: datetime | None = Field(None, description="When that read ended.")
+    age: timedelta | None = Field(description="Seconds since refreshedAt, from which the promise counts.")
+    promise: timedelta = Field(description="The greatest age that the policy promises, in seconds.")
     keeps_promise: bool
-    due_at: datetime | None
-    probability_up_to_date: float | None
-    quiet_since: datetime | None
-    obstacle: str
-    codat_says: str
+    due_at: datetime | None = Field(description="When its next refresh is due.")
+    probability_up_to_date: float | None = Field(description="That nothing changed at the source since asOf.")
+    quiet_since: datetime | None = Field(
+        description="Since when nothing changed at the source, null unless that is `quiet_after` or longer."
+    )
+    obstacle: str = Field(description="Why it cannot be fresh, empty if it can.")
+    codat_says: str = Field(description="What Codat says of why it is in this state, in its words; empty if nothing.")
 
 
-class CompanyFreshness(_Answer):
+class CompanyFreshness(Answer):
     """How fresh each data type of a company is."""
 
     company_id: str

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from freshness.api_client import answers
 from freshness.app.ensure.accept import Ask, Progress
 from freshness.app.ensure.problems import Problem
 from freshness.domain.companies.company import Company
@@ -144,23 +145,10 @@ def _utc(not_before: datetime) -> datetime:
     return max(not_before, EARLIEST).astimezone(UTC)
 
 
-class DataTypeResult(Body):
+class DataTypeResult(answers.DataTypeResult, Body):
     """One data type of a request, from one connection. The times and the age are those of Codat's copy."""
 
-    data_type: str
-    connection_id: str
     state: FeedState
-    as_of: datetime | None = Field(description="When the read of the copy was requested.")
-    as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
-    age: timedelta | None = Field(description="Seconds since asOf.")
-    refreshed_at: datetime | None = Field(description="When that read ended.")
-    records_modified: bool | None = Field(description="Whether that read changed anything, null if it is not known.")
-    dataset_id: str = Field(description="Codat's id of that read, empty if it is not known.")
-    link_url: str = Field(
-        description="Where the customer authorises the connection again, read from Codat for this response; empty "
-        "unless that is needed, or if Codat could not be asked."
-    )
-    reason: str = Field(description="Why it is not fresh, empty if it may still become so.")
 
 
 class RequestStatus(Body):
@@ -212,26 +200,11 @@ def _result(result: FeedResult, links: Mapping[str, str], now: datetime) -> Data
     )
 
 
-class DataTypeFreshness(Body):
+class DataTypeFreshness(answers.DataTypeFreshness, Body):
     """How fresh one data type of a company is, from one connection: what callers see of a `FeedView`."""
 
-    data_type: str
-    connection_id: str
-    platform: str
     state: State
-    as_of: datetime | None = Field(description="When the read of the copy was requested.")
-    as_of_is_estimated: bool = Field(description="Whether only the end of that read is known.")
     refreshed_at: datetime | None = Field(validation_alias="succeeded_at", description="When that read ended.")
-    age: timedelta | None = Field(description="Seconds since refreshedAt, from which the promise counts.")
-    promise: timedelta = Field(description="The greatest age that the policy promises, in seconds.")
-    keeps_promise: bool
-    due_at: datetime | None = Field(description="When its next refresh is due.")
-    probability_up_to_date: float | None = Field(description="That nothing changed at the source since asOf.")
-    quiet_since: datetime | None = Field(
-        description="Since when nothing changed at the source, null unless that is `quiet_after` or longer."
-    )
-    obstacle: str = Field(description="Why it cannot be fresh, empty if it can.")
-    codat_says: str = Field(description="What Codat says of why it is in this state, in its words; empty if nothing.")
 
 
 class CompanyFreshness(Body):
