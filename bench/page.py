@@ -17,9 +17,8 @@ from bench.figures import Figure, Topic, show
 from bench.fleet import NOW
 from bench.parts import example_policy, services
 from bench.tables import Item, LocalAws, running_aws, write
-from freshness.app.page.read import first_companies, page_view
+from freshness.app.page.read import first_companies, page_view, summary_of_large
 from freshness.app.page.render import LARGEST, Frame, Medium, render
-from freshness.app.page.summary import summary_of_large
 from freshness.app.reading.queries import Queries
 from freshness.aws.dynamodb.item_codec import company_item, feed_item, shard, sort_key
 from freshness.aws.dynamodb.table import marshal

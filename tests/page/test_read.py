@@ -8,10 +8,9 @@ import pytest
 
 from codat_sandbox.model import ConnectionStatus
 from freshness.app.page import read, timeline
-from freshness.app.page.read import first_companies, page_view
+from freshness.app.page.read import first_companies, page_view, summary_of, summary_of_large
 from freshness.app.page.refresh import refresh_worst
 from freshness.app.page.render import Frame, Medium, render
-from freshness.app.page.summary import summary_of, summary_of_large
 from freshness.app.page.verdict import verdict
 from freshness.app.page.view import PageView, Selection, Tone
 from freshness.app.reading import queries

@@ -17,9 +17,8 @@ from cli.agent import Tools
 from cli.commands import app
 from codat_sandbox.model import ConnectionStatus
 from freshness.app.api.models import CompanyFreshness
-from freshness.app.page.read import first_companies, page_view
+from freshness.app.page.read import first_companies, page_view, summary_of_large
 from freshness.app.page.render import Frame, Medium, render, render_explanations
-from freshness.app.page.summary import summary_of_large
 from freshness.app.reading.diagnosis import Turn, parties
 from freshness.app.reading.text import read_times
 from freshness.aws.metrics import Metric

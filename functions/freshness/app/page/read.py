@@ -1,17 +1,19 @@
 """Reading what the page shows: the worst feeds by name, and counts of the others, never everything.
 
 It reads the first part of three indexes (companies that need a relink, feeds whose promise is broken, all companies),
-and all feeds of at most `COMPANIES` companies. So a page of 100,000 feeds costs about as much as one of 1,000.
+and all feeds of at most `COMPANIES` companies. So a page of 100,000 feeds costs about as much as one of 1,000. So
+does the summary of a large fleet.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import NamedTuple
 
+from freshness.app.forecast import misses_ahead
 from freshness.app.page.attained import read_attainment
 from freshness.app.page.timeline import breaches_of, longest, within
 from freshness.app.page.verdict import in_words
@@ -25,10 +27,10 @@ from freshness.app.page.view import (
     TurnView,
     Webhooks,
 )
-from freshness.app.reading.diagnosis import Diagnosis, Turn, of_everything
+from freshness.app.reading.diagnosis import Diagnosis, Turn, of_everything, parties
 from freshness.app.reading.queries import READERS, Queries
-from freshness.app.reading.views import ConsentView, FeedView
-from freshness.app.webhook_heartbeat import SILENT_AFTER
+from freshness.app.reading.views import ConsentView, FeedView, MissView, Summary
+from freshness.app.webhook_heartbeat import SILENT_AFTER, WEBHOOK_RECEIVED
 from freshness.aws.dynamodb.companies import DUE_FOR_CHECK
 from freshness.aws.dynamodb.feeds import Broken
 from freshness.domain.clean_text import shown
@@ -48,6 +50,8 @@ PEOPLE = 30
 """The most entries in the list of connections that need a person."""
 MISSES = 20
 """The most entries in the list of deadlines that will be missed."""
+LOOKS_AHEAD_FOR = timedelta(seconds=1)
+"""How long a summary may take to look for deadlines that will be missed. It reads all feeds that are due by then."""
 LONGEST_NAME = 60
 """The most characters of a name."""
 EVERYTHING = Selection()
@@ -118,6 +122,35 @@ def page_view(
     return _view(queries, index, named, judged, selection, now)
 
 
+def summary_of(queries: Queries, now: datetime) -> Summary:
+    """Return a fleet in numbers: exact for a small fleet, from indexes and the worst companies for a large one."""
+    first = first_companies(queries)
+    return summary_of_large(queries, now, first) if first.is_large else queries.summary(queries.fleet(now), now)
+
+
+def summary_of_large(queries: Queries, now: datetime, first: FirstCompanies) -> Summary:
+    """Return a fleet in numbers, from indexes and the worst companies alone."""
+    view = page_view(queries, now, first=first)
+    waiting = parties((each.diagnosis, each.broken) for each in view.turns)
+    ages = [cell.feed.age / cell.feed.promise for cell in view.worst if cell.feed.age]
+    return Summary(
+        at=now,
+        companies=view.companies,
+        pause=view.conditions.pause,
+        states=Counter(),
+        promises=view.feeds,
+        promises_broken=view.broken,
+        broken_by_turn={party.turn: party.feeds for party in waiting},
+        waits_for=waiting,
+        oldest_age_against_promise=max(ages, default=None),
+        limits=view.conditions.limits,
+        not_fresh=tuple(cell.feed for cell in view.worst),
+        misses_ahead=tuple(map(MissView.of, misses_ahead(queries.services, now, now + LOOKS_AHEAD_FOR))),
+        spending=view.spending,
+        is_whole=False,
+    )
+
+
 def _found(queries: Queries, selection: Selection) -> list[str]:
     """Return the ids of the first companies that match the search."""
     found = (each for each in queries.services.tables.companies.scan() if selection.has_company(each))
@@ -148,7 +181,7 @@ def _view(
     selected = _rows(companies, cells, selection, now)
     rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
     people = _needs_person(by_id, promised)
-    webhooks = _webhooks(queries.webhook_received_at(), [feed for _, feed in judged])
+    webhooks = _webhooks(tables.control.last_done(WEBHOOK_RECEIVED), [feed for _, feed in judged])
     expected = (view for view, _ in judged if view.misses_at)
     open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
     rules, hours = read_attainment(tables.attainment, policy, open_breaches, now)

@@ -5,6 +5,7 @@ Some accounts have links that expire after a day or one use, so a stored one may
 
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import timedelta
 
 from aws_lambda_powertools import Logger
@@ -14,7 +15,7 @@ from freshness.app.reading.views import LinkView
 from freshness.app.services import Services
 from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError
-from freshness.domain.companies.company import Company, Connection
+from freshness.domain.companies.company import Company
 
 TIME_FOR_CODAT = timedelta(seconds=10)
 """How long reading links may take."""
@@ -36,39 +37,27 @@ async def read_links(
     `connecting` is not entered, and the key for Codat not read. If Codat cannot be called, or who asks may not read the
     key, or Codat has no link, the link is the one that Codat reported last.
     """
-    connections = [
-        connection
+    stored = [
+        LinkView(
+            connection_id=connection.connection_id,
+            platform=connection.platform,
+            url=connection.link_url,
+            read_at=connection.link_url_known_at,
+            is_live=False,
+        )
         for connection in company.connections.values()
         if connection.lapsed_at or connection.consent_ends_at or connection.connection_id in blocked
     ]
-    if not connections:
+    if not stored:
         return []
     try:
         async with connecting as codat:
             at, listed = await codat.company(company.company_id)
     except (CodatError, ClientError) as error:
         logger.warning("Links could not be read", extra={"company_id": company.company_id, "error": str(error)})
-        return [_stored(connection) for connection in connections]
+        return stored
     urls = {connection.id: connection.link_url for connection in listed.connections}
     return [
-        LinkView(
-            connection_id=connection.connection_id,
-            platform=connection.platform,
-            url=url,
-            read_at=at,
-            is_live=True,
-        )
-        if (url := urls.get(connection.connection_id, ""))
-        else _stored(connection)
-        for connection in connections
+        replace(link, url=url, read_at=at, is_live=True) if (url := urls.get(link.connection_id)) else link
+        for link in stored
     ]
-
-
-def _stored(connection: Connection) -> LinkView:
-    return LinkView(
-        connection_id=connection.connection_id,
-        platform=connection.platform,
-        url=connection.link_url,
-        read_at=connection.link_url_known_at,
-        is_live=False,
-    )

@@ -24,13 +24,11 @@ from freshness.app.reading.views import (
     TimingView,
 )
 from freshness.app.services import Services
-from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.aws.dynamodb.control import DispatchState
 from freshness.aws.dynamodb.item_codec import DATASETS_KEPT
-from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.companies.pause import Pause, in_force
-from freshness.domain.datasets.dataset import Dataset, DatasetState, Trigger
+from freshness.domain.datasets.dataset import Dataset, DatasetState
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import State
 from freshness.domain.feeds.schedule import breaks_at, probability_up_to_date
@@ -104,7 +102,7 @@ class Queries:
             broken_by_turn={party.turn: party.feeds for party in waiting},
             waits_for=waiting,
             oldest_age_against_promise=max((feed.age / feed.promise for feed in broken if feed.age), default=None),
-            limits=self.api_limits(),
+            limits=self.services.tables.control.api_limits(),
             not_fresh=tuple(sorted((feed for feed in late if not feed.keeps_promise), key=_worst_first)),
             ending_consents=fleet.ending_consents,
             misses_ahead=tuple(map(MissView.of, misses_ahead(self.services, now))),
@@ -169,18 +167,10 @@ class Queries:
         """Return the pause of all refreshes, if there is one now."""
         return in_force(self.services.tables.control.paused(), now)
 
-    def webhook_received_at(self) -> datetime | None:
-        """Return when a webhook was last applied, to within five minutes; `None` if none was yet."""
-        return self.services.tables.control.last_done(WEBHOOK_RECEIVED)
-
     def paused_companies(self, now: datetime) -> list[Company]:
         """Return the companies that are paused individually, by name. This reads all companies."""
         paused = (company for company in self.services.tables.companies.scan() if in_force(company.pause, now))
         return sorted(paused, key=lambda company: (company.name, company.company_id))
-
-    def api_limits(self) -> ApiLimits:
-        """Return Codat's limits, as far as any function knows them."""
-        return self.services.tables.control.api_limits()
 
     def spending(self, now: datetime) -> Iterator[SpendingView]:
         """Yield what was spent this month at each platform that has a cap."""
@@ -206,16 +196,6 @@ class Queries:
                     tags=company.tags,
                     syncs=tuple(feed.history),
                 )
-
-    def refreshes_queued(self) -> int:
-        """Return how many refreshes were queued, of those whose records are kept. This reads all datasets and feeds."""
-        ended = {d.dataset_id for d in self.services.tables.datasets.scan() if d.trigger is not Trigger.EXTERNAL}
-        in_flight = {
-            feed.in_flight.dataset_id or "#".join(feed.key)
-            for feed in self.services.tables.feeds.scan()
-            if feed.in_flight and feed.in_flight.trigger is not Trigger.EXTERNAL
-        }
-        return len(ended | in_flight)
 
     def _feeds_of(self, companies: Iterable[Company]) -> list[Feed]:
         with ThreadPoolExecutor(READERS) as readers:
