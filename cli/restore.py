@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import Json, past_time, selected_stack
+from cli.arguments import Json, option, past_time, selected_stack
 from cli.output import print_json, print_text
 from freshness.app import audit
 from freshness.app.reading.text import moment
@@ -21,11 +21,10 @@ def restore(
     *,
     to: Annotated[
         datetime,
-        typer.Option(
+        option(
+            "TIME",
+            'The time, of the last 35 days: "2026-12-24 18:00", in UTC or with a zone after it, or 2h ago as 2h.',
             parser=past_time,
-            metavar="TIME",
-            help='The time, of the last 35 days: "2026-12-24 18:00", in UTC or with a zone after it, or 2h ago as 2h.',
-            show_default=False,
         ),
     ],
     as_json: Json = False,
@@ -38,7 +37,7 @@ def restore(
     to = to.replace(microsecond=0)
     with audit.recorded(stack.services, stack.actor, Operation.RESTORE, f"to {moment(to)} UTC"):
         written = _restore(stack, to, as_json=as_json)
-    new = [new_table(name) for name in astuple(stack.table_names)]
+    new = [new_table(name) for name in astuple(stack.outputs.tables)]
     if as_json:
         print_json({"to": to, "written": written, "newTables": new})
         return
@@ -54,7 +53,7 @@ def _restore(stack: DeployedStack, to: datetime, *, as_json: bool) -> dict[str, 
     if not in_force(stack.tables.control.paused(), clock()):
         stack.operations.pause_all(Pause(reason=f"restore to {moment(to)} UTC"))
     dynamodb = stack.session.client("dynamodb", endpoint_url=stack.endpoint)
-    recovery = Recovery(dynamodb=dynamodb, names=stack.table_names, to=to)
+    recovery = Recovery(dynamodb=dynamodb, names=stack.outputs.tables, to=to)
     recovery.begin()
     if not as_json:
         print_text("Everything is paused. AWS restores the tables to new ones, which takes an hour or more.")

@@ -1,13 +1,12 @@
 """The policy in force in a deployed stack, which may differ from the policy file of this machine."""
 
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 
-from freshness.app.policy_in_force import REREAD, load_version
+from freshness.app.policy_in_force import load_version
 from freshness.aws.dynamodb.control_items.policy_versions import PolicyUnreadable, PolicyVersion, PolicyVersions
 from freshness.aws.dynamodb.table import VersionConflict
 from freshness.policy import compiled
@@ -23,24 +22,17 @@ class DeployedPolicies:
 
     versions: PolicyVersions
     file: Path
-    _policy: Policy | None = None
-    _read_at: float = field(default=0.0)
+    _loaded: Policy | None = None
 
     def in_force(self) -> Policy:
         """Return the policy in force, or that of the file if no tick has recorded one yet.
 
-        It is read about once a minute. In place of a version that cannot be loaded, the one before is returned, as
-        functions do.
+        In place of a version that cannot be loaded, the one before is returned, as functions do.
 
         Raises:
             freshness.policy.errors.PolicyError: no tick has recorded a policy yet, and the file is not a valid one.
             StackError: no version can be loaded, or no tick has recorded one yet and there is no file.
         """
-        if self._policy is None or self._read_at + REREAD <= time.monotonic():
-            self._policy, self._read_at = self._read(), time.monotonic()
-        return self._policy
-
-    def _read(self) -> Policy:
         latest = self.versions.in_force()
         if latest is None and not self.file.exists():
             raise StackError(
@@ -48,14 +40,16 @@ class DeployedPolicies:
             )
         if latest is None:
             return load(self.file)
-        if self._policy and self._policy.fingerprint == latest.fingerprint:
-            return self._policy
+        if self._loaded and self._loaded.fingerprint == latest.fingerprint:
+            return self._loaded
         problem = ""
         for version in chain([latest], self.versions.before(latest)):
             try:
-                return load_version(self.versions, version)
+                self._loaded = load_version(self.versions, version)
             except PolicyUnreadable as error:
                 problem = problem or str(error)
+            else:
+                return self._loaded
         raise StackError(f'The policy in force cannot be read ({problem}). "cdk deploy" stores it again.')
 
     def latest(self) -> PolicyVersion:

@@ -3,6 +3,8 @@
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_pascal
 
+from freshness.aws.dynamodb.tables import TableNames
+
 
 class Outputs(BaseModel):
     """The outputs by name. Each alias is the key that `infra.construct` gives the output."""
@@ -32,3 +34,13 @@ class Outputs(BaseModel):
     act_on_page_function: str = ""
     kms_key: str = ""
     """Empty if the stack has no KMS key of its own."""
+
+    @property
+    def tables(self) -> TableNames:
+        """Return the names of the tables."""
+        return TableNames(
+            companies=self.companies_table,
+            feeds=self.feeds_table,
+            datasets=self.datasets_table,
+            control=self.control_table,
+        )

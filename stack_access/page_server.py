@@ -30,6 +30,7 @@ LOOPBACK = "127.0.0.1"
 _LONGEST_FORM = 10_000
 _LENGTHS = {"1h": timedelta(hours=1), "4h": timedelta(hours=4), "1d": timedelta(days=1), "7d": timedelta(days=7)}
 """How long a pause lasts, by the value that a form sends."""
+NO_PAGE = "There is no such page."
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-src {frames}; "
     "script-src 'nonce-{nonce}'; form-action 'self' https: http:; base-uri 'none'; frame-ancestors 'none'"
@@ -96,34 +97,38 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with the page, or with a feed's explanation."""
-        queries = self.server.source.queries
-        selection = _selection(urlsplit(self.path).query)
-        match self._parts():
-            case [""]:
-                self._try(lambda: self._html(lambda frame: _page(queries, selection, frame)))
-            case ["explain", company_id, data_type]:
-                self._try(lambda: self._html(lambda frame: _explained(queries, company_id, data_type, frame)))
-            case _:
-                self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
+        self._answer(self._get)
 
     def do_POST(self) -> None:
         """Do what a button of the page asks for. Only a click reads a link, which may be valid for a single use."""
-        if self.headers.get("Origin") not in {
-            self.server.url.rstrip("/"),
-            f"http://localhost:{self.server.server_port}",
-        }:
+        if self.headers.get("Origin") in {self.server.url.rstrip("/"), f"http://localhost:{self.server.server_port}"}:
+            self._answer(self._post)
+        else:
             self._text(HTTPStatus.FORBIDDEN, "Only the page itself may ask for this.")
-            return
+
+    def _get(self) -> None:
+        queries, now, frame = self.server.source.queries, self.server.source.queries.services.clock(), self._frame()
+        match self._parts():
+            case [""]:
+                self._html(render(page_view(queries, now, _selection(urlsplit(self.path).query)), frame), frame)
+            case ["explain", company_id, data_type]:
+                company = queries.find_company(company_id)
+                explained = queries.explain(company, data_type, now)
+                self._html(render_explanations(explained, frame, in_force(company.pause, now)), frame)
+            case _:
+                raise NotFound(NO_PAGE)
+
+    def _post(self) -> None:
         form = self._form()
         match self._parts():
             case ["link", company_id, connection_id]:
-                self._try(lambda: self._redirect(self.server.source.link(company_id, connection_id)))
+                self._redirect(self.server.source.link(company_id, connection_id))
             case ["refresh", *names]:
-                self._try(lambda: self._said(self._refresh(names, form)))
+                self._said(self._refresh(names, form))
             case ["pause" | "resume" as verb, *named] if len(named) < 2:
-                self._try(lambda: self._said(self._pause(named, form if verb == "pause" else None)))
+                self._said(self._pause(named, form if verb == "pause" else None))
             case _:
-                self._text(HTTPStatus.NOT_FOUND, "There is no such page.")
+                raise NotFound(NO_PAGE)
 
     def log_message(self, *_: object) -> None:
         """Log nothing: the terminal shows the fleet."""
@@ -150,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
                 company = queries.find_company(company_id)
                 requested = len(operations.request_refreshes(company, queries.find_feeds(company, [data_type])))
             case _:
-                raise NotFound("There is no such page.")
+                raise NotFound(NO_PAGE)
         if not requested:
             return "Nothing is requested: what could be refreshed is in flight already, or waits for somebody."
         return (
@@ -168,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         operations.pause(company, pause) if pause else operations.resume(company)
         return f"{company.name} is {pause or 'resumed'}."
 
-    def _try(self, answer: Callable[[], None]) -> None:
+    def _answer(self, answer: Callable[[], None]) -> None:
         try:
             answer()
         except NotFound as error:
@@ -190,12 +195,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _said(self, text: str) -> None:
-        self._html(lambda frame: render_text(text, "", frame))
+        frame = self._frame()
+        self._html(render_text(text, "", frame), frame)
 
-    def _html(self, page: Callable[[Frame], str]) -> None:
-        nonce = secrets.token_urlsafe()
-        frame = Frame(Medium.SERVER, update_every=self.server.update_every, console=self.server.console, nonce=nonce)
-        self._respond(HTTPStatus.OK, page(frame), "text/html; charset=utf-8", nonce)
+    def _frame(self) -> Frame:
+        server = self.server
+        return Frame(
+            Medium.SERVER, update_every=server.update_every, console=server.console, nonce=secrets.token_urlsafe()
+        )
+
+    def _html(self, page: str, frame: Frame) -> None:
+        self._respond(HTTPStatus.OK, page, "text/html; charset=utf-8", frame.nonce)
 
     def _text(self, status: HTTPStatus, text: str) -> None:
         self._respond(status, text + "\n", "text/plain; charset=utf-8", "")
@@ -211,15 +221,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
-
-
-def _page(queries: Queries, selection: Selection, frame: Frame) -> str:
-    return render(page_view(queries, queries.services.clock(), selection), frame)
-
-
-def _explained(queries: Queries, company_id: str, data_type: str, frame: Frame) -> str:
-    company, now = queries.find_company(company_id), queries.services.clock()
-    return render_explanations(queries.explain(company, data_type, now), frame, in_force(company.pause, now))
 
 
 def _selection(form: str) -> Selection:

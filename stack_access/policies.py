@@ -1,7 +1,7 @@
 """Policies of IAM for the people and programs that work with a stack, with the exact names of its resources."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,8 +88,7 @@ class Resources:
                 return [_allow(["execute-api:Invoke"], resources)]
 
     def _reading(self) -> list[Statement]:
-        outputs = self.outputs
-        tables = (outputs.companies_table, outputs.feeds_table, outputs.datasets_table, outputs.control_table)
+        outputs, tables = self.outputs, astuple(self.outputs.tables)
         functions = (
             outputs.check_freshness_function,
             outputs.queue_refreshes_function,
@@ -106,44 +105,38 @@ class Resources:
         read = ("GetItem", "BatchGetItem", "Query", "Scan", "DescribeTable")
         # IAM needs a log group both with and without the suffix.
         logs = [self._arn("logs", f"log-group:{name}{suffix}") for name in self.log_groups for suffix in ("", ":*")]
-        dead_letters = self._queues(outputs.webhook_dead_letter_queue_url)
         return [
             _allow(everywhere, ["*"]),
             _allow([f"dynamodb:{action}" for action in read], self._tables(*tables) + self._indexes(*tables)),
             _allow(["lambda:GetFunctionConfiguration"], self._functions(*functions)),
             _allow(["logs:FilterLogEvents"], logs),
-            _allow(["sqs:GetQueueAttributes"], dead_letters),
+            _allow(["sqs:GetQueueAttributes"], self._queues(outputs.webhook_dead_letter_queue_url)),
         ]
 
     def _operating(self) -> list[Statement]:
         outputs = self.outputs
         tables = self._tables(outputs.companies_table, outputs.feeds_table, outputs.control_table)
         functions = (outputs.check_freshness_function, outputs.queue_refreshes_function, outputs.serve_api_function)
-        dead_letters = self._queues(*filter(None, self._dead_letters))
+        urls = outputs.webhook_dead_letter_queue_url, outputs.notify_dead_letter_queue_url
         return [
             _allow(["dynamodb:PutItem", "dynamodb:DeleteItem"], tables),
             _allow(["events:PutEvents"], [self._arn("events", f"event-bus/{outputs.event_bus_name}")]),
             _allow(["lambda:InvokeFunction"], self._functions(*functions)),
-            _allow(["sqs:ReceiveMessage", "sqs:DeleteMessage"], dead_letters),
+            _allow(["sqs:ReceiveMessage", "sqs:DeleteMessage"], self._queues(*filter(None, urls))),
             _allow(["sqs:SendMessage"], self._queues(outputs.webhook_queue_url)),
         ]
 
     def _restoring(self) -> list[Statement]:
-        outputs = self.outputs
-        names = (outputs.companies_table, outputs.feeds_table, outputs.datasets_table, outputs.control_table)
+        names = astuple(self.outputs.tables)
         new = self._tables(*map(new_table, names))
         # AWS fills a new table with the permissions of whoever restores it.
         fill = ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem")
         used = ("DescribeTable", "DeleteTable", "RestoreTableToPointInTime")
         return [
             _allow(["dynamodb:RestoreTableToPointInTime"], self._tables(*names)),
-            _allow(["dynamodb:PutItem"], self._tables(outputs.datasets_table)),
+            _allow(["dynamodb:PutItem"], self._tables(self.outputs.datasets_table)),
             _allow([f"dynamodb:{action}" for action in (*fill, *used)], new),
         ]
-
-    @property
-    def _dead_letters(self) -> tuple[str, str]:
-        return self.outputs.webhook_dead_letter_queue_url, self.outputs.notify_dead_letter_queue_url
 
     def _tables(self, *names: str) -> list[str]:
         return [self._arn("dynamodb", f"table/{name}") for name in names]

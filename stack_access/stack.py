@@ -24,10 +24,10 @@ from freshness.app.reading.queries import Queries
 from freshness.app.reading.views import FeedView, LinkView
 from freshness.app.services import CodatAccess, Services
 from freshness.app.tick import LISTING
-from freshness.aws.dynamodb.tables import TableNames, Tables
+from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.codat.client import Codat
-from freshness.codat.http import CALL_TIMEOUT
+from freshness.codat.http import connection_to
 from freshness.domain.audit import Actor
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.pause import Pause
@@ -185,17 +185,7 @@ class DeployedStack:
     @cached_property
     def tables(self) -> Tables:
         """Return the stack's tables."""
-        return Tables.open(self.session.client("dynamodb", endpoint_url=self.endpoint), self.table_names)
-
-    @property
-    def table_names(self) -> TableNames:
-        """Return the names of the stack's tables."""
-        return TableNames(
-            companies=self.outputs.companies_table,
-            feeds=self.outputs.feeds_table,
-            datasets=self.outputs.datasets_table,
-            control=self.outputs.control_table,
-        )
+        return Tables.open(self.session.client("dynamodb", endpoint_url=self.endpoint), self.outputs.tables)
 
     @cached_property
     def policies(self) -> DeployedPolicies:
@@ -234,8 +224,9 @@ class DeployedStack:
 
         `on_response` is called with each response.
         """
-        access, hooks = self.codat_access, {"response": list(on_response)}
-        async with httpx.AsyncClient(base_url=access.base_url, timeout=CALL_TIMEOUT, event_hooks=hooks) as http:
+        access = self.codat_access
+        async with connection_to(access.base_url) as http:
+            http.event_hooks = {"response": list(on_response)}
             yield Codat(http, access.key(False), clock=clock)
 
     def links(self, company: Company, feeds: Iterable[FeedView]) -> list[LinkView]:

@@ -63,7 +63,7 @@ def restore(tables: Tables, monkeypatch: pytest.MonkeyPatch, *arguments: str) ->
     services = services_of(tables, load(ROOT / "freshness.toml"))
     stack = SimpleNamespace(
         tables=tables,
-        table_names=names(tables),
+        outputs=SimpleNamespace(tables=names(tables)),
         session=boto3.Session(),
         endpoint=os.environ["AWS_ENDPOINT_URL"],
         operations=Operations(services=services, actor=OPERATOR),
