@@ -1,7 +1,8 @@
 """Arguments and options that several commands have."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,15 +23,17 @@ def nonblank(given: str) -> str:
     return given.strip()
 
 
-CompanyName = Annotated[
-    str,
-    typer.Argument(
-        parser=nonblank,
-        metavar="COMPANY",
-        help="A company's id, or its name or the beginning of it.",
-        show_default=False,
-    ),
-]
+def argument(metavar: str, text: str) -> Any:
+    """Return an argument that is a name. `text` is its help."""
+    return typer.Argument(parser=nonblank, metavar=metavar, help=text, show_default=False)
+
+
+def option(metavar: str, text: str, *, parser: Callable[[str], Any] = nonblank, default: str | bool = False) -> Any:
+    """Return an option with a value that is a name, or what `parser` makes of it. `text` and `default` are its help."""
+    return typer.Option(parser=parser, metavar=metavar, help=text, show_default=default)
+
+
+CompanyName = Annotated[str, argument("COMPANY", "A company's id, or its name or the beginning of it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; durations are in seconds, times in UTC.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import arguments
-from cli.arguments import Json, nonblank, selected_stack
+from cli.arguments import Json, option, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
 from freshness.app.reading.queries import NotFound
 from freshness.app.reading.text import duration, moment
@@ -25,13 +25,9 @@ def audit(
     context: typer.Context,
     *,
     since: Annotated[
-        timedelta,
-        typer.Option(parser=_length, metavar="DURATION", help="How far back: 24h, 30d or 4w.", show_default="30d"),
+        timedelta, option("DURATION", "How far back: 24h, 30d or 4w.", parser=_length, default="30d")
     ] = timedelta(days=30),
-    company: Annotated[
-        str | None,
-        typer.Option(parser=nonblank, metavar="COMPANY", help="What was done to one company.", show_default=False),
-    ] = None,
+    company: Annotated[str | None, option("COMPANY", "What was done to one company.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show who did what: refreshes, pauses, requests for fresh data and other operations, the latest first."""

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 
 from cli import policy as policy_commands
 from cli import sandbox as sandbox_commands
-from cli.arguments import nonblank
+from cli.arguments import option
 from cli.audit import audit
 from cli.dataset import dataset
 from cli.doctor import doctor
@@ -79,28 +79,13 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(name="freshness", cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(status)
-app.command()(report)
-app.command()(plan)
-app.command()(explain)
-app.command()(dataset)
-app.command()(refresh)
-app.command()(ensure)
-app.command()(receipt)
-app.command()(pause)
-app.command()(resume)
-app.command()(erase)
-app.command()(register_webhook)
-app.command()(doctor)
-app.command()(redrive)
-app.command()(restore)
-app.command()(audit)
-app.command()(export)
-app.command()(page)
-app.command()(policies)
-app.command()(mcp)
-for _command in (show, diff, push, history, rollback):
-    policy_commands.app.command()(_command)
+_READING = status, report, plan, explain, dataset
+_ACTING = refresh, ensure, receipt, pause, resume, erase
+_OPERATING = register_webhook, doctor, redrive, restore, audit, export, page, policies, mcp
+for _command in (*_READING, *_ACTING, *_OPERATING):
+    app.command()(_command)
+for _policy_command in (show, diff, push, history, rollback):
+    policy_commands.app.command()(_policy_command)
 app.add_typer(policy_commands.app, name="policy")
 app.add_typer(sandbox_commands.app, name="sandbox")
 
@@ -109,19 +94,9 @@ app.add_typer(sandbox_commands.app, name="sandbox")
 def options(
     context: typer.Context,
     *,
-    profile: Annotated[
-        str | None, typer.Option(parser=nonblank, metavar="NAME", help="The AWS profile to use.", show_default=False)
-    ] = None,
-    region: Annotated[
-        str | None,
-        typer.Option(parser=nonblank, metavar="NAME", help="The region of the stack.", show_default=False),
-    ] = None,
-    stack: Annotated[
-        str | None,
-        typer.Option(
-            parser=nonblank, metavar="NAME", help="The name of the stack.", show_default="the only one in the region"
-        ),
-    ] = None,
+    profile: Annotated[str | None, option("NAME", "The AWS profile to use.")] = None,
+    region: Annotated[str | None, option("NAME", "The region of the stack.")] = None,
+    stack: Annotated[str | None, option("NAME", "The name of the stack.", default="the only one in the region")] = None,
     local: Annotated[bool, typer.Option("--local", help='Use the stack that "make run" runs on this machine.')] = False,
     policy: Annotated[
         Path,

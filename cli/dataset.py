@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import Json, nonblank, selected_stack
+from cli.arguments import Json, argument, selected_stack
 from cli.output import print_issues, print_json, print_text
 from freshness.app.reading.text import changed, duration, moment
 from freshness.app.reading.views import FoundDataset
@@ -22,9 +22,7 @@ _ASKED = {
 
 def dataset(
     context: typer.Context,
-    dataset_id: Annotated[
-        str, typer.Argument(parser=nonblank, metavar="ID", help="The dataset's id at Codat.", show_default=False)
-    ],
+    dataset_id: Annotated[str, argument("ID", "The dataset's id at Codat.")],
     *,
     as_json: Json = False,
 ) -> None:

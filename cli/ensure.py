@@ -7,7 +7,7 @@ import httpx
 import typer
 
 from cli import arguments
-from cli.arguments import CompanyName, Json, selected_stack
+from cli.arguments import CompanyName, Json, argument, option, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_error, print_json, print_table
 from freshness.api_client.errors import Refused, RelinkNeeded
@@ -24,22 +24,13 @@ NOT_IN_TIME = 3
 def ensure(
     context: typer.Context,
     company: CompanyName,
-    data_types: Annotated[
-        list[str],
-        typer.Argument(parser=arguments.nonblank, metavar="TYPE...", help="Codat's data types.", show_default=False),
-    ],
+    data_types: Annotated[list[str], argument("TYPE...", "Codat's data types.")],
     *,
     max_age: Annotated[
-        timedelta,
-        typer.Option(
-            parser=arguments.duration, metavar="DURATION", help="The greatest age of the data.", show_default="1h"
-        ),
+        timedelta, option("DURATION", "The greatest age of the data.", parser=arguments.duration, default="1h")
     ] = timedelta(hours=1),
     within: Annotated[
-        timedelta,
-        typer.Option(
-            parser=arguments.duration, metavar="DURATION", help="How long to wait for it.", show_default="10m"
-        ),
+        timedelta, option("DURATION", "How long to wait for it.", parser=arguments.duration, default="10m")
     ] = timedelta(minutes=10),
     on_late: Annotated[
         OnLate, typer.Option(help="After that, accept the best copy (stale) or fail (fail).")

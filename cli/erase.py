@@ -6,8 +6,6 @@ import typer
 
 from cli.arguments import CompanyName, Json, selected_stack
 from cli.output import print_json, print_text
-from freshness.domain.companies.company import Company
-from stack_access.stack import DeployedStack
 
 
 def erase(
@@ -30,20 +28,11 @@ def erase(
         print_json(stack.tables.company_items.read(found.company_id))
         return
     if not yes:
-        _confirm(stack, found)
+        held = stack.tables.company_items.read(found.company_id)
+        numbers = ", ".join(f"{kind} {len(items)}" for kind, items in held.items())
+        typer.confirm(f"Erase {found.name} ({found.company_id}) for good? Items: {numbers}", abort=True, err=True)
     erased = stack.operations.erase(found.company_id)
     if as_json:
         print_json({"erased": erased})
     else:
         print_text(f"{erased} items were deleted. Delete the company at Codat as well.")
-
-
-def _confirm(stack: DeployedStack, company: Company) -> None:
-    """Ask whether to erase a company.
-
-    Raises:
-        typer.Abort: the answer is no.
-    """
-    held = stack.tables.company_items.read(company.company_id)
-    numbers = ", ".join(f"{kind} {len(items)}" for kind, items in held.items())
-    typer.confirm(f"Erase {company.name} ({company.company_id}) for good? Items: {numbers}", abort=True, err=True)

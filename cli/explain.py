@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import CompanyName, Json, nonblank, print_difference, selected_stack
+from cli.arguments import CompanyName, Json, argument, print_difference, selected_stack
 from cli.output import link_text, new_table, print_issues, print_json, print_table, print_text
 from freshness.app.reading.text import changed, changes, codat_words, duration, moment, read_times
 from freshness.app.reading.views import Explanation
@@ -16,12 +16,7 @@ from stack_access.stack import clock
 def explain(
     context: typer.Context,
     company: CompanyName,
-    data_type: Annotated[
-        str,
-        typer.Argument(
-            parser=nonblank, metavar="TYPE", help="One of Codat's data types, such as invoices.", show_default=False
-        ),
-    ],
+    data_type: Annotated[str, argument("TYPE", "One of Codat's data types, such as invoices.")],
     *,
     as_json: Json = False,
 ) -> None:

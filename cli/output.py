@@ -1,6 +1,5 @@
 """Printing results: as JSON for programs, as text for people."""
 
-import re
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -44,11 +43,8 @@ def print_error(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
     text = to_json(with_json_keys(value), indent=2, timedelta_mode="float").decode()
-    typer.echo("\n".join(HIDDEN.sub(_escaped, line) for line in text.split("\n")))
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+    lines = (HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", line) for line in text.split("\n"))
+    typer.echo("\n".join(lines))
 
 
 def with_json_keys(value: Any) -> Any:

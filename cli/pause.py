@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import Json, coming_time, nonblank, selected_stack
+from cli.arguments import Json, argument, coming_time, nonblank, option, selected_stack
 from cli.output import print_json, print_text
 from freshness.domain.clean_text import shown
 from freshness.domain.companies.pause import LONGEST_REASON, Pause
 
-CompanyOrAll = Annotated[
-    str | None,
-    typer.Argument(parser=nonblank, metavar="[COMPANY]", help="A company's id or name; all if none is named."),
-]
+CompanyOrAll = Annotated[str | None, argument("[COMPANY]", "A company's id or name; all if none is named.")]
 _ALL = "everything"
 
 
@@ -30,16 +27,13 @@ def pause(
     *,
     until: Annotated[
         datetime | None,
-        typer.Option(
+        option(
+            "TIME",
+            'When refreshes are due again: "2026-12-24 18:00", in UTC or with a zone after it, or 2h.',
             parser=coming_time,
-            metavar="TIME",
-            help='When refreshes are due again: "2026-12-24 18:00", in UTC or with a zone after it, or 2h.',
-            show_default=False,
         ),
     ] = None,
-    reason: Annotated[
-        str, typer.Option(parser=_reason, metavar="TEXT", help="Why, for all who look.", show_default=False)
-    ] = "",
+    reason: Annotated[str, option("TEXT", "Why, for all who look.", parser=_reason)] = "",
     as_json: Json = False,
 ) -> None:
     """Pause the refreshes of a company, or of all, until a time or "resume". Datasets in flight and checks continue."""

@@ -1,18 +1,20 @@
 """`freshness receipt`: who asked for fresh data, and what the answer was."""
 
+from typing import Annotated
+
 import typer
 
-from cli.arguments import Json, nonblank, selected_stack
+from cli.arguments import Json, argument, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_json, print_table, print_text
 from freshness.app.ensure.accept import LONGEST_ID
 from freshness.app.reading.text import moment
 from stack_access.stack import clock
 
-RequestId = typer.Argument(parser=nonblank, metavar="ID", help="The id of the request.", show_default=False)
+RequestId = Annotated[str, argument("ID", "The id of the request.")]
 
 
-def receipt(context: typer.Context, request_id: str = RequestId, *, as_json: Json = False) -> None:
+def receipt(context: typer.Context, request_id: RequestId, *, as_json: Json = False) -> None:
     """Show who asked for fresh data, when and for what, and the answer for each data type."""
     stack = selected_stack(context)
     request = stack.tables.requests.get(request_id) if len(request_id) <= LONGEST_ID else None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.arguments import CompanyName, Json, nonblank, selected_stack
+from cli.arguments import CompanyName, Json, argument, selected_stack
 from cli.errors import CommandError
 from cli.output import new_table, print_error, print_json, print_table
 from freshness.app.reading.text import duration
@@ -39,10 +39,7 @@ class Result:
 def refresh(
     context: typer.Context,
     company: CompanyName,
-    data_types: Annotated[
-        list[str] | None,
-        typer.Argument(parser=nonblank, metavar="[TYPE]...", help="Data types; all of them if none is named."),
-    ] = None,
+    data_types: Annotated[list[str] | None, argument("[TYPE]...", "Data types; all of them if none is named.")] = None,
     *,
     wait: Annotated[
         bool,

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from rich.text import Text
 
 from cli import arguments
-from cli.arguments import Json, selected_stack
+from cli.arguments import Json, option, selected_stack
 from cli.output import new_table, print_json, print_table, print_text
 from freshness.app.page.read import summary_of
 from freshness.app.reading.report import attainment, attainment_by
@@ -50,8 +50,7 @@ def report(
     context: typer.Context,
     *,
     since: Annotated[
-        timedelta,
-        typer.Option(parser=_length, metavar="DURATION", help="How far back: 24h, 30d or 4w.", show_default="30d"),
+        timedelta, option("DURATION", "How far back: 24h, 30d or 4w.", parser=_length, default="30d")
     ] = timedelta(days=30),
     by: Annotated[Step | None, typer.Option(help="Show each hour (of two days at most) or day by itself.")] = None,
     as_json: Json = False,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from cli.arguments import CompanyName, duration, nonblank, selected_stack
+from cli.arguments import CompanyName, argument, duration, option, selected_stack
 from cli.errors import CommandError
 from cli.output import print_text
 from freshness.app.reading.text import duration as duration_text
@@ -16,15 +16,9 @@ from stack_access.stack import DeployedStack
 
 app = typer.Typer(no_args_is_help=True, help='Make something go wrong at the sandbox of "make run", and right again.')
 
-Platform = Annotated[
-    str | None,
-    typer.Option(parser=nonblank, metavar="NAME", help="Only this platform.", show_default="all of the company's"),
-]
-DataType = Annotated[str, typer.Argument(parser=nonblank, metavar="TYPE", help="A data type.", show_default=False)]
-
-AnyDataType = Annotated[
-    str | None, typer.Argument(parser=nonblank, metavar="[TYPE]", help="A data type; all if none is named.")
-]
+Platform = Annotated[str | None, option("NAME", "Only this platform.", default="all of the company's")]
+DataType = Annotated[str, argument("TYPE", "A data type.")]
+AnyDataType = Annotated[str | None, argument("[TYPE]", "A data type; all if none is named.")]
 
 
 class Ending(StrEnum):

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from cli.arguments import Json, nonblank, print_difference, selected_stack
+from cli.arguments import Json, argument, print_difference, selected_stack
 from cli.output import link_text, new_table, print_json, print_table, print_text, state_text
 from freshness.app.page.read import first_companies, summary_of_large
 from freshness.app.reading.diagnosis import RESUME
@@ -29,13 +29,7 @@ WORST = 10
 def status(
     context: typer.Context,
     company: Annotated[
-        str | None,
-        typer.Argument(
-            parser=nonblank,
-            metavar="[COMPANY]",
-            help="A company's id or name; all companies if none is named.",
-            show_default=False,
-        ),
+        str | None, argument("[COMPANY]", "A company's id or name; all companies if none is named.")
     ] = None,
     *,
     companies: Annotated[bool, typer.Option("--companies", help="List every company with its id.")] = False,
