@@ -186,7 +186,7 @@ def test_a_lapsed_link_needs_its_customer_until_it_returns(world: World) -> None
     name = world.set_link(ConnectionStatus.DEAUTHORIZED)
     world.pass_time(HOUR / 2)
     view = page_view(world.queries, world.now())
-    assert [each.company_name for each in view.needs_person] == [name]
+    assert [each.feed.company_name for each in view.needs_person] == [name]
     assert (view.rows[0].company_name, turns(view)[Turn.CUSTOMER]) == (name, len(view.needs_person[0].feeds))
 
     world.set_link(ConnectionStatus.LINKED)

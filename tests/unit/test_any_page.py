@@ -89,7 +89,9 @@ def any_view(
         for turn in Turn
         for at in range(few)
     )
-    needs_person = several([replace(whole.needs_person[0], company_name=name, platform=name) for name in names], people)
+    person = whole.needs_person[0]
+    named = [replace(person, feeds=(replace(person.feed, company_name=name, platform=name),)) for name in names]
+    needs_person = several(named, people)
     return replace(
         whole,
         companies=companies,

@@ -83,12 +83,7 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
     cells = [Cell(feed_view(company, each, name=name), NOW) for company in range(companies) for each in TYPES]
     of_rows = cells[: ROWS * len(TYPES)]
     person = NeedsPerson(
-        company_id="company-1",
-        company_name=name,
-        connection_id="connection",
-        platform=name,
-        why=name,
-        next_action=name,
+        diagnosis=Diagnosis(Turn.CUSTOMER, name, name),
         since=NOW,
         feeds=(feed_view(state=State.BLOCKED, name=name),),
         broken=1,
@@ -321,7 +316,11 @@ def test_the_verdict_of_promises_that_are_broken_for_one_reason_says_which_and_w
 
 def test_the_verdict_of_promises_that_are_broken_for_several_reasons_names_first_what_people_can_do() -> None:
     why, next_action = OFFLINE.diagnosis.why, OFFLINE.diagnosis.next_action
-    person = replace(page().needs_person[0], company_name="Tide Bakery", why=why, next_action=next_action)
+    person = replace(
+        page().needs_person[0],
+        diagnosis=Diagnosis(Turn.CUSTOMER, why, next_action),
+        feeds=(feed_view(state=State.BLOCKED, name="Tide Bakery"),),
+    )
     said = verdict(calm(broken=6, turns=(LIMITED, OFFLINE), needs_person=(person,)))
     assert said.text == "6 of 100 promises are broken: 5 wait for Xero, 1 waits for a customer."
     assert said.turn == "the platforms' (5) and the customers' (1)"

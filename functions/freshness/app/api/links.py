@@ -25,12 +25,9 @@ async def shared_links(services: Services, company: Company, connection_ids: Col
         if await asyncio.to_thread(services.tables.control.take, f"links {company.company_id}", now + SHARED, now):
             return await _read(services, company, connection_ids)
         await asyncio.sleep(LOOK_EVERY.total_seconds())
-        company = await asyncio.to_thread(_current, services, company)
+        current = await asyncio.to_thread(services.tables.companies.get, company.company_id)
+        company = current or company
     return known
-
-
-def _current(services: Services, company: Company) -> Company:
-    return services.tables.companies.get(company.company_id) or company
 
 
 def _known(company: Company, connection_ids: Collection[str], services: Services) -> dict[str, str]:

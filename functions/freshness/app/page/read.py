@@ -110,7 +110,9 @@ def page_view(
     `first` is read if it is not given.
     """
     with ThreadPoolExecutor(READERS) as readers:
-        index = _read_index(queries, now, first)
+        broken, broken_is_whole = queries.services.tables.feeds.broken()
+        relinks, relinks_soon = queries.services.tables.companies.relinks(COMPANIES, now)
+        index = _Index(broken, broken_is_whole, relinks, relinks_soon, first or first_companies(queries))
         chosen = index.chosen()
         if selection.search and not index.is_whole(chosen):
             chosen = list(dict.fromkeys(chain(_found(queries, selection), chosen)))
@@ -118,7 +120,7 @@ def page_view(
         of_companies = readers.map(queries.services.tables.feeds.of_company, chosen)
         feeds = list(chain.from_iterable(of_companies))
     named = [companies[each] for each in chosen if each in companies and not companies[each].deleted_at]
-    judged = [(_shortened(view), feed) for view, feed in queries.with_feeds(named, feeds, now)]
+    judged = [(_shortened(view), decision.feed) for view, decision in queries.judged(named, feeds, now)]
     return _view(queries, index, named, judged, selection, now)
 
 
@@ -157,12 +159,6 @@ def _found(queries: Queries, selection: Selection) -> list[str]:
     return [each.company_id for each in islice(found, ROWS)]
 
 
-def _read_index(queries: Queries, now: datetime, first: FirstCompanies | None) -> _Index:
-    broken, broken_is_whole = queries.services.tables.feeds.broken()
-    relinks, relinks_soon = queries.services.tables.companies.relinks(COMPANIES, now)
-    return _Index(broken, broken_is_whole, relinks, relinks_soon, first or first_companies(queries))
-
-
 def _view(
     queries: Queries,
     index: _Index,
@@ -180,6 +176,7 @@ def _view(
     worst = sorted((cell for cell in promised if cell.is_broken), key=lambda cell: (-cell.badness, cell.feed.key))
     selected = _rows(companies, cells, selection, now)
     rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
+    listed = {row.company_id for row in selected}
     people = _needs_person(by_id, promised)
     webhooks = _webhooks(tables.control.last_done(WEBHOOK_RECEIVED), [feed for _, feed in judged])
     expected = (view for view, _ in judged if view.misses_at)
@@ -202,7 +199,7 @@ def _view(
         data_types=_data_types(rows),
         rows=rows,
         broken_elsewhere=_without_row(worst, rows) + Counter(data_type for _, data_type, _ in elsewhere),
-        worst=tuple(_of_selected(worst, selected, selection))[:WORST],
+        worst=tuple(cell for cell in worst if cell.feed.company_id in listed and selection.has_cell(cell))[:WORST],
         details=tuple({cell.feed.key: cell for cell in [*worst, *_of_rows(rows)][:WORST]}.values()),
         misses=tuple(sorted(expected, key=lambda view: view.misses_at or now)[:MISSES]),
         attainment=rules,
@@ -292,34 +289,22 @@ def _without_row(cells: Iterable[Cell], rows: Iterable[Row]) -> Counter[str]:
     return Counter(cell.feed.data_type for cell in cells if cell.feed.company_id not in with_row)
 
 
-def _of_selected(cells: Iterable[Cell], rows: Iterable[Row], selection: Selection) -> Iterator[Cell]:
-    selected = {row.company_id for row in rows}
-    return (cell for cell in cells if cell.feed.company_id in selected and selection.has_cell(cell))
-
-
 def _needs_person(companies: Mapping[str, Company], cells: Iterable[Cell]) -> tuple[NeedsPerson, ...]:
     """Return the connections that wait for a customer, the one with most broken promises first."""
     of_connection: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.diagnosis and cell.diagnosis.turn is Turn.CUSTOMER:
             of_connection[cell.feed.company_id, cell.feed.connection_id].append(cell)
-    people = []
-    for (company_id, connection_id), waiting in of_connection.items():
-        connection, first = companies[company_id].connections[connection_id], waiting[0]
-        people.append(
-            NeedsPerson(
-                company_id=company_id,
-                company_name=first.feed.company_name,
-                connection_id=connection_id,
-                platform=first.feed.platform,
-                why=first.diagnosis.why if first.diagnosis else "",
-                next_action=first.diagnosis.next_action if first.diagnosis else "",
-                since=connection.lapsed_at,
-                feeds=tuple(cell.feed for cell in waiting),
-                broken=sum(cell.is_broken for cell in waiting),
-            )
+    people = [
+        NeedsPerson(
+            diagnosis=waiting[0].feed.turn,
+            since=companies[company_id].connections[connection_id].lapsed_at,
+            feeds=tuple(cell.feed for cell in waiting),
+            broken=sum(cell.is_broken for cell in waiting),
         )
-    return tuple(sorted(people, key=lambda each: (-each.broken, each.company_name, each.connection_id)))
+        for (company_id, connection_id), waiting in of_connection.items()
+    ]
+    return tuple(sorted(people, key=lambda each: (-each.broken, each.feed.company_name, each.feed.connection_id)))
 
 
 def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, ...]:

@@ -83,8 +83,7 @@ def _of_feeds(view: PageView) -> Verdict | None:
             why = " and ".join(each.diagnosis.why for each in (causes if len(causes) == 2 else causes[:1]))
             text, whose = f"{_broken(view)}, because {why}{others}.", OWNERS[party.turn]
         case several:
-            counts = [f"{each.feeds:,} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in several]
-            text = f"{_broken(view)}: {', '.join(counts)}."
+            text = f"{_broken(view)}: {', '.join(map(str, several))}."
             whose = _listed([f"{OWNERS[each.turn]} ({each.feeds:,})" for each in several])
     return Verdict(Tone.BAD, text, turn=whose, next_actions=tuple(_next(view, causes)))
 
@@ -104,9 +103,7 @@ def _next(view: PageView, causes: Iterable[TurnView]) -> Iterator[str]:
 
 def _customers(people: Iterable[NeedsPerson], next_action: str) -> str:
     """Return the names of the customers who must do something."""
-    names = list(
-        dict.fromkeys(each.company_name or each.company_id for each in people if each.next_action == next_action)
-    )
+    names = list(dict.fromkeys(_name(each.feed) for each in people if each.diagnosis.next_action == next_action))
     listed = names if len(names) <= FEW else [*names[:FEW], f"{len(names) - FEW:,} more"]
     return _listed(listed) if listed else ""
 
@@ -116,16 +113,12 @@ def _of_people(view: PageView) -> Verdict | None:
     if not view.needs_person:
         return None
     number, first = len(view.needs_person) + view.relinks_elsewhere, view.needs_person[0]
-    who, next_action = (
-        f"{number:,} connections wait for their customers",
-        "Send each customer the link under Needs a person.",
-    )
+    who, turn = f"{number:,} connections wait for their customers", OWNERS[Turn.CUSTOMER]
+    next_action = "Send each customer the link under Needs a person."
     if number == 1:
-        who, next_action = f"{first.company_name} must act, because {first.why}", first.next_action
-    text = f"{who}, but every promise is still kept."
-    return Verdict(
-        Tone.WARNING, text, turn="the customer's" if number == 1 else "the customers'", next_actions=(next_action,)
-    )
+        who, turn = f"{first.feed.company_name} must act, because {first.diagnosis.why}", "the customer's"
+        next_action = first.diagnosis.next_action
+    return Verdict(Tone.WARNING, f"{who}, but every promise is still kept.", turn=turn, next_actions=(next_action,))
 
 
 def _of_webhooks(view: PageView) -> Verdict:

@@ -128,16 +128,16 @@ class Selection:
 class NeedsPerson:
     """A connection that the customer must act on, with the feeds that wait for it."""
 
-    company_id: str
-    company_name: str
-    connection_id: str
-    platform: str
-    why: str
-    next_action: str
+    diagnosis: Diagnosis
     since: datetime | None
     feeds: tuple[FeedView, ...]
     broken: int
     """How many of the feeds are older than promised."""
+
+    @property
+    def feed(self) -> FeedView:
+        """Return the first of the feeds, which names the company and the connection."""
+        return self.feeds[0]
 
 
 @dataclass(frozen=True, slots=True)

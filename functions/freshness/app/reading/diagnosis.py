@@ -81,6 +81,10 @@ class Party(NamedTuple):
     """In words. For several platforms: the one that most feeds wait for, and the number of the others."""
     feeds: int
 
+    def __str__(self) -> str:
+        """Return how many feeds wait for the party, in words."""
+        return f"{self.feeds:,} {'waits' if self.feeds == 1 else 'wait'} for {self.name}"
+
 
 def parties(waiting: Iterable[tuple[Diagnosis, int]]) -> tuple[Party, ...]:
     """Return the parties that feeds wait for, most feeds first. `waiting` has the number of feeds by diagnosis."""

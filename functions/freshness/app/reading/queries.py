@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,7 +29,7 @@ from freshness.aws.dynamodb.item_codec import DATASETS_KEPT
 from freshness.domain.companies.company import Company, Connection
 from freshness.domain.companies.pause import Pause, in_force
 from freshness.domain.datasets.dataset import Dataset, DatasetState
-from freshness.domain.feeds.feed import Feed, FeedKey
+from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import State
 from freshness.domain.feeds.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
@@ -83,9 +83,13 @@ class Queries:
 
     def fleet(self, now: datetime) -> FleetView:
         """Return every feed. This reads the tables of companies and of feeds whole."""
-        companies, feeds = self._all()
-        _, views = self._judged(feeds, companies, now)
-        return FleetView(tuple(views), ConsentView.all_of(companies))
+        by_company: dict[str, list[Feed]] = defaultdict(list)
+        for feed in self.services.tables.feeds.scan():
+            by_company[feed.company_id].append(feed)
+        companies = sorted(self.services.tables.companies.scan(), key=lambda each: (each.name, each.company_id))
+        feeds = [feed for company in companies for feed in by_company[company.company_id]]
+        views = tuple(view for view, _ in self.judged(companies, feeds, now))
+        return FleetView(views, ConsentView.all_of(companies))
 
     def summary(self, fleet: FleetView, now: datetime) -> Summary:
         """Return a fleet in numbers."""
@@ -112,15 +116,7 @@ class Queries:
     def company(self, company: Company, now: datetime, account: DispatchState | None = None) -> tuple[FeedView, ...]:
         """Return every feed of one company. `account` is read if it is not given."""
         feeds = self.services.tables.feeds.of_company(company.company_id)
-        _, views = self._judged(feeds, [company], now, account)
-        return tuple(views)
-
-    def with_feeds(
-        self, companies: Collection[Company], feeds: Iterable[Feed], now: datetime
-    ) -> list[tuple[FeedView, Feed]]:
-        """Return feeds as people see them, each with the stored feed. All feeds of the companies must be given."""
-        decisions, views = self._judged(feeds, companies, now)
-        return [(view, decisions[view.key].feed) for view in views]
+        return tuple(view for view, _ in self.judged([company], feeds, now, account))
 
     def explain(self, company: Company, data_type: str, now: datetime) -> list[Explanation]:
         """Return everything known of a data type of a company, for each connection that it is read from.
@@ -130,8 +126,8 @@ class Queries:
         """
         feeds = self.services.tables.feeds.of_company(company.company_id)
         wanted = {feed.key for feed in _of_types(company, feeds, {data_type})}
-        decisions, views = self._judged(feeds, [company], now)
-        return [self._explanation(view, decisions[view.key], now) for view in views if view.key in wanted]
+        judged = self.judged([company], feeds, now)
+        return [self._explanation(view, decision, now) for view, decision in judged if view.key in wanted]
 
     def dataset(self, dataset_id: str) -> FoundDataset:
         """Return a dataset. This reads all companies, and looks for the dataset in each.
@@ -185,16 +181,13 @@ class Queries:
         """Yield every feed with its last syncs. Companies are read in batches, so that memory does not grow."""
         companies, account = self.services.tables.companies.scan(), self.services.tables.control.account()
         while some := list(islice(companies, EXPORTED_AT_ONCE)):
-            feeds = self._feeds_of(some)
-            decisions, views = self._judged(feeds, some, now, account)
-            by_id = {company.company_id: company for company in some}
-            for view in views:
-                company, feed = by_id[view.company_id], decisions[view.key].feed
+            for view, decision in self.judged(some, self._feeds_of(some), now, account):
+                company = decision.company
                 yield FeedExport(
                     feed=view,
                     source_type=company.connections[view.connection_id].source_type,
                     tags=company.tags,
-                    syncs=tuple(feed.history),
+                    syncs=tuple(decision.feed.history),
                 )
 
     def _feeds_of(self, companies: Iterable[Company]) -> list[Feed]:
@@ -202,42 +195,28 @@ class Queries:
             of_companies = readers.map(self.services.tables.feeds.of_company, [each.company_id for each in companies])
             return list(chain.from_iterable(of_companies))
 
-    def _all(self) -> tuple[list[Company], list[Feed]]:
-        feeds: dict[str, list[Feed]] = defaultdict(list)
-        for feed in self.services.tables.feeds.scan():
-            feeds[feed.company_id].append(feed)
-        companies = sorted(
-            self.services.tables.companies.scan(), key=lambda company: (company.name, company.company_id)
-        )
-        return companies, [feed for company in companies for feed in feeds[company.company_id]]
-
-    def _judged(
+    def judged(
         self,
-        feeds: Iterable[Feed],
         companies: Collection[Company],
+        feeds: Iterable[Feed],
         now: datetime,
         account: DispatchState | None = None,
-    ) -> tuple[dict[FeedKey, Decision], Iterator[FeedView]]:
-        """Return what the next tick would decide about each feed, and the feeds as people see them.
+    ) -> Iterator[tuple[FeedView, Decision]]:
+        """Yield feeds as people see them, each with what the next tick would decide about it.
 
-        All feeds of the companies must be given. `account` is read if it is not given.
+        All feeds of the companies must be given. They come in the order of `companies`. `account` is read if it is not
+        given.
         """
         known = {company.company_id: company for company in companies}
         account = account or self.services.tables.control.account()
-        decided = decide_now(self.services, feeds, known, account, now)
-        decisions = {decision.feed.key: decision for decision in decided}
-        return decisions, self._views(decisions, companies, self.conditions(now, account))
-
-    def _views(
-        self, decisions: Mapping[FeedKey, Decision], companies: Iterable[Company], conditions: Conditions
-    ) -> Iterator[FeedView]:
+        conditions = self.conditions(now, account)
         of_company: dict[str, list[Decision]] = defaultdict(list)
-        for decision in decisions.values():
+        for decision in decide_now(self.services, feeds, known, account, now):
             of_company[decision.company.company_id].append(decision)
         for company in companies:
             for decision in sorted(of_company[company.company_id], key=lambda decision: decision.feed.key):
                 if connection := company.connections.get(decision.feed.connection_id):
-                    yield self._view(decision, connection, conditions)
+                    yield self._view(decision, connection, conditions), decision
 
     def _view(self, decision: Decision, connection: Connection, conditions: Conditions) -> FeedView:
         feed, company, now = decision.feed, decision.company, conditions.at

@@ -18,7 +18,6 @@ from freshness.domain.slo.attainment import (
     hour_of,
     of_fleet,
 )
-from freshness.domain.slo.breach import BreachTime
 from freshness.domain.slo.burn_rate import burn
 from freshness.policy.policy import Policy, objective
 
@@ -50,7 +49,8 @@ def attainment_by(
     while period.start < now:
         until = min(period.end, now)
         known = [record for record in records if record.period.start < until]
-        parts = attained(known, (_before(breach, until) for breach in open_breaches), period.start, until)
+        breaches = (replace(breach, end=min(breach.end, until)) for breach in open_breaches)
+        parts = attained(known, breaches, period.start, until)
         yield _views(parts, policy, period.start)
         period = period_of(period.end)
 
@@ -60,10 +60,6 @@ def burn_percent(tables: Tables, policy: Policy, now: datetime) -> int:
     open_breaches = (breach.until(now) for breach in tables.feeds.open_breaches())
     records = tables.attainment.since(by_hour_since(now), now)
     return round(100 * burn(records, open_breaches, partial(objective, policy), now))
-
-
-def _before(breach: BreachTime, until: datetime) -> BreachTime:
-    return replace(breach, end=min(breach.end, until))
 
 
 def _views(parts: Mapping[Cell, Attained], policy: Policy, start: datetime) -> tuple[AttainmentView, ...]:

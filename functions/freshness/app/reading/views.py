@@ -81,11 +81,6 @@ class FeedView:
         return self.diagnosis.why if self.diagnosis and self.diagnosis.is_obstacle else ""
 
     @property
-    def is_overdue(self) -> bool:
-        """Return whether the feed could be fresh and is not."""
-        return not self.keeps_promise and not self.obstacle
-
-    @property
     def is_obstructed(self) -> bool:
         """Return whether the promise is not kept, and cannot be now."""
         return self.is_promised and not self.keeps_promise and bool(self.obstacle)
@@ -156,7 +151,7 @@ class FleetView:
     @property
     def overdue(self) -> tuple[FeedView, ...]:
         """Return the feeds that could be fresh and are not."""
-        return tuple(feed for feed in self.feeds if feed.is_overdue)
+        return tuple(feed for feed in self.feeds if not feed.keeps_promise and not feed.obstacle)
 
     @property
     def obstructed(self) -> tuple[FeedView, ...]:
@@ -238,10 +233,7 @@ class Summary:
         if not broken:
             return f"all {self.promises} promises are kept."
         verb = "is" if broken == 1 else "are"
-        waiting = ", ".join(
-            f"{each.feeds} {'waits' if each.feeds == 1 else 'wait'} for {each.name}" for each in self.waits_for
-        )
-        return f"{broken} of {self.promises} promises {verb} broken: {waiting}."
+        return f"{broken} of {self.promises} promises {verb} broken: {', '.join(map(str, self.waits_for))}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
