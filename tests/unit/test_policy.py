@@ -247,6 +247,7 @@ def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
         pytest.param(DEFAULT + of_days("Monday", "Tuesday"), id="deadlines of different weekdays do not add up"),
         pytest.param(DEFAULT + WINDOW + "never = '00:00 to 24:00'\ndays = ['2020-01-01']", id="a past date"),
         pytest.param(DEFAULT + WINDOW + "never = '01:00 to 02:00'\ndays = ['month end', 2099-12-24]", id="few days"),
+        pytest.param(DEFAULT + READY + "days = ['9999-12-31']\n" + ONE_A_DAY, id="the last day"),
         pytest.param(f"[default]\nfresh_within = '{SHORTEST:.0f} seconds'\n", id="the shortest promise"),
         pytest.param(
             DEFAULT + f"[requests]\nkeep_requests = '{SHORTEST_RETENTION.days} days'", id="shortest retention"

@@ -69,7 +69,8 @@ def _runs(deadlines: Sequence[DeadlineTable], today: date, length: int) -> Itera
         for day in dates
     ]
     for first in range(len(dates) - length + 1):
-        yield dates[first], tuple(on[first : first + length])
+        if dates[first + length - 1] - dates[first] == (length - 1) * DAY:
+            yield dates[first], tuple(on[first : first + length])
 
 
 def _always_closed(deadline: DeadlineTable, policy: Policy, today: date) -> str:

@@ -80,15 +80,21 @@ DayName = Annotated[str, BeforeValidator(_day)]
 _A_MONDAY = date(2027, 2, 1)
 """In winter, and the first of a month."""
 _FIVE_WEEKS = 35
+_LONGEST_MONTH = 31
+_LAST = date(9999, 12, 1)
+"""No date from this on is examined: Python has no dates after the year."""
 
 
 def examined(days: Iterable[frozenset[Day]], today: date) -> list[date]:
-    """Return consecutive dates that show every case of the days: five weeks, if all are days of the week.
+    """Return dates that show every case of the days, in order: five weeks, if all are days of the week.
 
-    Otherwise they are the dates from `today` on that a promise can depend on, and more if one of the days is later.
+    Otherwise they are the dates from `today` on that a promise can depend on, and those around each later date.
     """
     every = frozenset[Day]().union(*days)
     if repeat_weekly(every):
         return [_A_MONDAY + number * DAY for number in range(_FIVE_WEEKS)]
-    last = max([today + LONGEST_HORIZON, *(each + DAY for each in every if isinstance(each, date))])
-    return [today + number * DAY for number in range((last - today).days)]
+    numbers = {today.toordinal() + number for number in range(LONGEST_HORIZON.days)}
+    for each in every:
+        if isinstance(each, date):
+            numbers.update(range(each.toordinal() - _LONGEST_MONTH, each.toordinal() + _LONGEST_MONTH + 1))
+    return [date.fromordinal(number) for number in sorted(numbers) if today.toordinal() <= number < _LAST.toordinal()]
