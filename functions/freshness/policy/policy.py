@@ -145,21 +145,15 @@ class Policy(Table):
 
     def with_learned(self, fleet: LearnedRates) -> "Policy":
         """Return a copy of the policy whose promises use the change rates learned for platforms and data types."""
-        policy = self._copy()
-        policy._fleet = fleet
-        return policy
+        return self._copy(fleet=fleet)
 
     def with_positions(self, positions: Mapping[Location, str]) -> "Policy":
         """Return a copy of the policy whose promises name the position, "file:line", of the table that set them."""
-        policy = self._copy()
-        policy._positions = positions
-        return policy
+        return self._copy(positions=positions)
 
     def with_fingerprint(self, fingerprint: str) -> "Policy":
         """Return a copy of the policy with the fingerprint that was computed when it was validated."""
-        policy = self._copy()
-        policy._fingerprint = fingerprint
-        return policy
+        return self._copy(fingerprint=fingerprint)
 
     def source(self, location: Location, label: str) -> str:
         """Return the label of a table with its position, "file:line", if that is known."""
@@ -167,15 +161,15 @@ class Policy(Table):
 
     def with_upper_bound(self, data_type: str, fresh_within: timedelta) -> "Policy":
         """Return a copy of the policy that promises at most this `fresh_within` for a data type of any company."""
-        policy = self._copy()
-        policy._upper_bounds = {**self._upper_bounds, data_type: fresh_within}
-        return policy
+        return self._copy(upper_bounds={**self._upper_bounds, data_type: fresh_within})
 
-    def _copy(self) -> "Policy":
+    def _copy(self, **changed: object) -> "Policy":
         # Built once for all copies: there may be thousands of rules.
         _ = self._rules, self._selected_values
         policy = self.model_copy()
         vars(policy).pop("_promise_cache", None)
+        for name, value in changed.items():
+            setattr(policy, f"_{name}", value)
         return policy
 
     @cached_property
@@ -280,17 +274,13 @@ class Policy(Table):
             return 1.0
         key = connection.platform, connection.integration_key
         if key not in self._relative_prices:
-            price = self.price(connection)
-            self._relative_prices[key] = price.amount / self._lowest_price if price else 1.0
+            price, lowest = self.price(connection), min(price.amount for price in self.prices.values())
+            self._relative_prices[key] = price.amount / lowest if price else 1.0
         return self._relative_prices[key]
 
     @cached_property
     def _relative_prices(self) -> dict[tuple[str, str], float]:
         return {}
-
-    @cached_property
-    def _lowest_price(self) -> float:
-        return min(price.amount for price in self.prices.values())
 
     @cached_property
     def _sets(self) -> dict[str, ConsistencySet]:
