@@ -14,8 +14,6 @@ logger = Logger(service="codat-freshness")
 
 
 class DeadLetters:
-    """The dead-letter queue of webhooks."""
-
     def __init__(self, sqs: "SQSClient", url: str) -> None:
         self._sqs = sqs
         self._url = url

@@ -22,8 +22,6 @@ class NotPublished(Exception):
 
 
 class EventBus:
-    """One bus, on which notifications are published."""
-
     def __init__(self, events: "EventBridgeClient", name: str) -> None:
         self._events = events
         self._name = name

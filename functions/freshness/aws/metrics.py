@@ -95,7 +95,6 @@ class Metric(StrEnum):
 
     @property
     def unit(self) -> str:
-        """CloudWatch's name of the unit."""
         match self:
             case Metric.QUOTA_LEFT | Metric.OLDEST_AGE_AGAINST_PROMISE | Metric.BURN_RATE:
                 return "Percent"
@@ -128,7 +127,6 @@ class Counts(Counter[Metric]):
     """A counter that threads may share. `+=` would take two steps, between which a second thread may run."""
 
     def count(self, metric: Metric, number: int = 1) -> None:
-        """Add a number to a metric."""
         with _lock:
             self[metric] += number
 

@@ -25,14 +25,12 @@ class Tasks:
         self._client = step_functions
 
     def succeed(self, token: str, output: Mapping[str, Any]) -> None:
-        """End a task successfully, with an output."""
         try:
             self._client.send_task_success(taskToken=token, output=json.dumps(output))
         except ClientError as error:
             _require_gone(error)
 
     def fail(self, token: str, error_name: str, cause: str) -> None:
-        """End a task with an error."""
         try:
             self._client.send_task_failure(taskToken=token, error=error_name, cause=cause[:LONGEST_CAUSE])
         except ClientError as error:

@@ -15,8 +15,6 @@ _ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
 
 
 class Operation(StrEnum):
-    """An operation that is recorded in the audit."""
-
     REFRESH = "refresh"
     PAUSE = "pause"
     RESUME = "resume"
@@ -47,8 +45,6 @@ class Actor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """The record of one operation."""
-
     at: datetime
     operation: Operation
     who: str

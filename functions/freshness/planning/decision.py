@@ -15,8 +15,6 @@ MIN_SYNCS = 8
 
 
 class Action(StrEnum):
-    """An action of a tick about a feed."""
-
     QUEUE = "queue"
     """Queue a refresh."""
     WAIT = "wait"
@@ -30,8 +28,6 @@ class Action(StrEnum):
 
 
 class Reason(StrEnum):
-    """The reason for an action."""
-
     DUE = "due"
     REQUESTED = "requested by an operator"
     KEEP_ALIVE = "keeping its connection alive"

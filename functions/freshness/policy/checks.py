@@ -155,7 +155,6 @@ def _text(length: timedelta) -> str:
 
 
 def _impossible_deadlines(policy: Policy, today: date) -> Iterator[LocatedError]:
-    """Yield an error for each deadline that cannot be met."""
     for index, deadline in enumerate(policy.deadlines):
         together = [each for each in policy.deadlines[:index] if not (each.companies or each.groups or each.tags)]
         together.append(deadline)

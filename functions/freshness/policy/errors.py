@@ -63,7 +63,6 @@ def _is_within(location: Location, other: Location) -> bool:
 
 
 def _expectation(location: Location, mistake: ErrorDetails) -> str:
-    """Return what was expected at a location, as a sentence."""
     name = ".".join(f"{part + 1}" if isinstance(part, int) else part for part in location)
     prefix = f"{name}: " if name else ""
     match mistake["type"]:

@@ -62,7 +62,6 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _deepest_line(text: str) -> int:
-    """Return the line with the most brackets."""
     lines = text.split("\n")
     return max(range(len(lines)), key=lambda number: lines[number].count("[") + lines[number].count("{"), default=0) + 1
 

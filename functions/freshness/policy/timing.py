@@ -48,8 +48,6 @@ def time_of_day_terms(
 
 
 class Local:
-    """The local time of one company."""
-
     def __init__(self, company: Company, local_time: LocalTime, calendars: Mapping[str, Calendar]) -> None:
         self._company = company
         self._local_time = local_time
@@ -66,11 +64,9 @@ class Local:
         return calendar.all_dates if calendar else frozenset()
 
     def window(self, table: WindowTable) -> Window:
-        """Return a table's window, in the local time of the company."""
         return table.window_in(self.zone(table), self.holidays(table) if table.has_holidays else frozenset())
 
     def hours(self, rule: Rule) -> Hours:
-        """Return the hours of a rule, in the local time of the company."""
         start, end = rule.hours or values.WHOLE_DAY
         return Hours(start=start, end=end, days=rule.parsed_days, zone=self.zone(rule), holidays=self.holidays(rule))
 

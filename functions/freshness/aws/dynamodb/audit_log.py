@@ -13,8 +13,6 @@ _DAY = timedelta(days=1)
 
 
 class AuditLog:
-    """The repository of audit entries."""
-
     def __init__(self, table: Table) -> None:
         self._table = table
 

@@ -17,13 +17,10 @@ NEEDS_RELINK = "needs_relink"
 
 
 class Companies(Repository[Company]):
-    """The repository of companies."""
-
     def __init__(self, table: Table) -> None:
         super().__init__(table, company_from, company_item)
 
     def get(self, company_id: str, *, consistent: bool = False) -> Company | None:
-        """Return one company."""
         item = self._table.get({"company_id": company_id}, consistent=consistent)
         return None if item is None else company_from(item)
 

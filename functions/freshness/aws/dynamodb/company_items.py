@@ -20,7 +20,6 @@ class CompanyItems:
         self._control = control
 
     def is_erased(self, company_id: str) -> bool:
-        """Return whether a company was erased."""
         return self._control.get(_tombstone(company_id), consistent=True) is not None
 
     def put_tombstone(self, company_id: str, now: datetime) -> None:

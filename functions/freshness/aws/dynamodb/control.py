@@ -44,8 +44,6 @@ class Replanned:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease, by its name, that an owner holds."""
-
     table: Table
     name: str
     owner: str
@@ -184,7 +182,6 @@ class Control:
         return None if item is None else adapter(Unfinished).validate_python(item)
 
     def release(self, lease: str, owner: str) -> None:
-        """Give a lease back, unless another owner has taken it since."""
         Lease(self._table, lease, owner).release()
 
 

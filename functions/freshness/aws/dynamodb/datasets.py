@@ -13,8 +13,6 @@ _KEY = ("company_id", "dataset_id")
 
 
 class Datasets(Repository[Dataset]):
-    """The repository of datasets' records."""
-
     def __init__(self, table: Table) -> None:
         super().__init__(table, dataset_from, dataset_item)
 

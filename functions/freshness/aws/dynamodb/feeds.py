@@ -42,8 +42,6 @@ class Broken(NamedTuple):
 
 
 class Feeds(Repository[Feed]):
-    """The repository of feeds."""
-
     def __init__(self, table: Table) -> None:
         super().__init__(table, feed_from, feed_item)
 
@@ -53,13 +51,11 @@ class Feeds(Repository[Feed]):
         return self.get_many([empty.key], consistent=consistent).get(empty.key, empty)
 
     def get_many(self, keys: Iterable[FeedKey], *, consistent: bool = False) -> dict[FeedKey, Feed]:
-        """Return the feeds that exist, by their keys."""
         items = [{"company_id": company_id, "feed": sort_key(*rest)} for company_id, *rest in keys]
         feeds = (feed_from(item) for item in self._table.get_many(items, consistent=consistent))
         return {feed.key: feed for feed in feeds}
 
     def of_company(self, company_id: str, *, consistent: bool = False) -> list[Feed]:
-        """Return all feeds of a company."""
         return [feed_from(item) for item in self._table.partition("company_id", company_id, consistent=consistent)]
 
     def scan(self) -> Iterator[Feed]:

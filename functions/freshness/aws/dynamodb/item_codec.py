@@ -48,7 +48,6 @@ class PackedRows(Sequence[Row]):
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Return the syncs."""
         if self._rows is None:
             self._rows = tuple(_SYNC.iter_unpack(self.packed))
         return self._rows
@@ -91,7 +90,6 @@ def sort_key(data_type: str, connection_id: str) -> str:
 
 
 def feed_key(feed: Feed) -> Item:
-    """Return the key of a feed's item."""
     return {"company_id": feed.company_id, "feed": sort_key(feed.data_type, feed.connection_id)}
 
 
@@ -115,7 +113,6 @@ def company_item(company: Company) -> Item:
 
 
 def company_from(item: Item) -> Company:
-    """Return the company of an item."""
     return adapter(Company).validate_python(item)
 
 
@@ -137,7 +134,6 @@ def feed_item(feed: Feed) -> Item:
 
 
 def feed_from(item: Item) -> Feed:
-    """Return the feed of an item."""
     item["data_type"], _, item["connection_id"] = item["feed"].partition("#")
     if isinstance(item.get("history"), bytes):
         item["history"] = SyncHistory(PackedRows(item["history"]))
@@ -150,7 +146,6 @@ def deleted_feed_key(feed: Feed) -> Item:
 
 
 def deleted_partition(company_id: str) -> str:
-    """Return the partition of the deleted feeds of a company."""
     return f"deleted#{company_id}"
 
 
@@ -178,7 +173,6 @@ def dataset_item(dataset: Dataset) -> Item:
 
 
 def dataset_from(item: Item) -> Dataset:
-    """Return the dataset of an item."""
     return adapter(Dataset).validate_python(item)
 
 

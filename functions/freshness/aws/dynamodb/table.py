@@ -207,7 +207,6 @@ class Table:
         raise ContentionError(f"{self.name}: an item was changed by others {RACES} times in a row; try again later")
 
     def put_always(self, item: Item) -> None:
-        """Write an item, whether or not there is one."""
         self._dynamodb.put_item(TableName=self.name, Item=marshal(item))
 
     def add(self, key: Item, numbers: Item, values: Item) -> Item:
@@ -307,7 +306,6 @@ class Table:
         return True
 
     def release(self, key: Item, owner: str) -> None:
-        """Give a lease back, unless another owner has taken it since."""
         try:
             self._dynamodb.delete_item(
                 TableName=self.name,

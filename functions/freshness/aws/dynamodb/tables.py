@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableNames:
-    """The names of the tables."""
-
     companies: str
     feeds: str
     datasets: str

@@ -88,7 +88,6 @@ class Connection:
 
     @property
     def is_linked(self) -> bool:
-        """Return whether Codat reports the connection as `Linked`."""
         return self.status == ConnectionStatus.LINKED
 
     @property

@@ -10,15 +10,11 @@ from freshness.domain.companies.pause import Pause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyCreated:
-    """A company was created at Codat."""
-
     company_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanyDeleted:
-    """A company was deleted at Codat."""
-
     company_id: str
     at: datetime
 

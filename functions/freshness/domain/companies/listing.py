@@ -58,7 +58,6 @@ class Listing:
         return self.lacks_much and not (self.confirmed_until and now < self.confirmed_until)
 
     def confirmed(self, now: datetime) -> "Listing":
-        """Return the listing after an operator confirmed that what lists lack was deleted."""
         return replace(self, confirmed_until=now + CONFIRMED_FOR)
 
 

@@ -14,7 +14,6 @@ class Pause:
     reason: str = ""
 
     def holds(self, now: datetime) -> bool:
-        """Return whether the pause has not ended by `now`."""
         return self.until is None or now < self.until
 
     def __str__(self) -> str:

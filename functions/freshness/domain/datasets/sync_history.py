@@ -77,7 +77,6 @@ class SyncHistory:
         )
 
     def __len__(self) -> int:
-        """Return the number of syncs."""
         return len(self.rows)
 
     def __iter__(self) -> Iterator[Sync]:
@@ -98,7 +97,6 @@ class SyncHistory:
 
     @property
     def last_success(self) -> Sync | None:
-        """Return the latest sync that succeeded; `None` if none did."""
         return next((sync for sync in reversed(list(self)) if sync.succeeded), None)
 
     @property
@@ -219,7 +217,6 @@ class SyncHistory:
         return self if rows == tuple(self.rows) else SyncHistory(rows)
 
     def first_after(self, at: datetime) -> Sync | None:
-        """Return the first sync that ended after `at`; `None` if there is none."""
         return next((sync for sync in self if sync.ended_at > at), None)
 
 

@@ -22,7 +22,6 @@ class CodatSchedule:
     version: int = 0
 
     def is_outdated(self, now: datetime) -> bool:
-        """Return whether it is time to read the settings again."""
         return self.read_at is None or self.read_at + READ_EVERY <= now
 
     def doubles(self, of_products: Collection[str]) -> frozenset[str]:

@@ -116,8 +116,6 @@ class RunInterrupted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataTypeUnsupported:
-    """The platform does not have the data type."""
-
     at: datetime
 
 
@@ -131,8 +129,6 @@ class RefreshRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataWanted:
-    """A caller needs data of the feed."""
-
     wanted: Wanted
 
 
@@ -206,8 +202,6 @@ class LimitReached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReset:
-    """Codat accepts calls again."""
-
     at: datetime
 
 

@@ -90,7 +90,6 @@ class Feed:
 
     @property
     def key(self) -> FeedKey:
-        """Return the feed's company, data type and connection."""
         return self.company_id, self.data_type, self.connection_id
 
     @property
@@ -311,7 +310,6 @@ class Feed:
         return last_failed or (self.failed_calls > 0 and not is_outdated)
 
     def state(self, promise: Promise, connection: Connection, now: datetime) -> State:
-        """Return the feed's state as readers see it."""
         if promise.off or connection.suffices(self.succeeded_at):
             return State.OFF
         if self.is_unsupported:

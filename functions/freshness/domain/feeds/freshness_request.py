@@ -83,12 +83,10 @@ class FreshnessRequest:
 
     @property
     def expires_at(self) -> datetime:
-        """Return until when the request is kept."""
         return self.kept_until or self.accepted_at + KEPT
 
     @property
     def is_done(self) -> bool:
-        """Return whether its results are final."""
         return self.ended_at is not None
 
     @property

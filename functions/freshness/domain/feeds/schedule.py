@@ -43,7 +43,6 @@ def reschedule(feed: Feed, promise: Promise, connection: Connection) -> Feed:
 
 
 def with_due_at(feed: Feed, promise: Promise, connection: Connection) -> Feed:
-    """Recalculate `due_at`, and return the feed with it."""
     times = (due_at(feed, promise, connection), promise_event_at(feed, promise, connection))
     next_at = min(filter(None, times), default=None)
     return feed if next_at == feed.due_at else replace(feed, due_at=next_at)

@@ -58,7 +58,6 @@ class LearnedRates:
         return math.exp(kind.mean_log) if kind else None
 
     def merged(self, other: "LearnedRates") -> "LearnedRates":
-        """Merge two sets of rates, kind by kind."""
         kinds = dict(self.kinds)
         for name, kind in other.kinds.items():
             kinds[name] = kinds[name].merged(kind) if name in kinds else kind

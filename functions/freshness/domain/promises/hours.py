@@ -21,7 +21,6 @@ class Days:
     holidays: frozenset[date] = frozenset()
 
     def include(self, day: date) -> bool:
-        """Return whether a date is one of the days."""
         return is_one_of(self.days, day, self.holidays)
 
     def moment(self, day: date, at: time) -> datetime:

@@ -67,7 +67,6 @@ class Promise:
         return min(self.fresh_within, self.warn_after) if self.warn_after else self.fresh_within
 
     def at(self, now: datetime) -> "Promise":
-        """Return the promise in force at a time."""
         return self.time_of_day.in_force(now) if self.time_of_day else self
 
     def breaks_at(self, succeeded_at: datetime) -> datetime:
@@ -116,7 +115,6 @@ class TimeOfDayTerms:
     deadlines: tuple[Deadline, ...] = ()
 
     def in_force(self, now: datetime) -> Promise:
-        """Return the promise in force at a time."""
         if not self.terms:
             return self.base
         return next(promise for _, end, promise in _stretches(self, now.date()) if now < end)
@@ -169,7 +167,6 @@ class TimeOfDayTerms:
             yield from (each for each in moments(self, since.date() + number * DAY) if since < each.at <= until)
 
     def stretches_between(self, since: datetime, until: datetime) -> Iterator[Stretch]:
-        """Yield the stretches from `since` to `until`, in order."""
         for number in range((until.date() - since.date()).days + 1):
             for start, end, promise in _stretches(self, since.date() + number * DAY):
                 if max(start, since) < min(end, until):

@@ -39,7 +39,5 @@ class Deadline(Days):
 
 
 class Moment(NamedTuple):
-    """One occurrence of a deadline."""
-
     at: datetime
     deadline: Deadline

@@ -48,7 +48,6 @@ class Attained:
     """The time in which feeds were older than promised, and a customer had to act first."""
 
     def __add__(self, other: "Attained") -> "Attained":
-        """Return the sum of both."""
         return Attained(
             promised=self.promised + other.promised,
             late=self.late + other.late,
@@ -84,7 +83,6 @@ class Period:
 
     @property
     def end(self) -> datetime:
-        """Return when the period ends."""
         return self.start + self.length
 
     @property
@@ -120,12 +118,10 @@ def cells(data_type: str, group: AttainmentKey) -> Iterator[Cell]:
 
 
 def hour_of(at: datetime) -> Period:
-    """Return the hour that a time is in."""
     return Period(start=at.astimezone(UTC).replace(minute=0, second=0, microsecond=0), length=HOUR)
 
 
 def day_of(at: datetime) -> Period:
-    """Return the day that a time is in."""
     return Period(start=at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0), length=DAY)
 
 

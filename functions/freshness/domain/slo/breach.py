@@ -34,7 +34,6 @@ class OpenBreach:
     breach: Breach
 
     def until(self, now: datetime) -> BreachTime:
-        """Return the breach as a time of breach that ends now."""
         return _time(self.data_type, self.breach, now)
 
 

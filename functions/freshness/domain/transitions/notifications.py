@@ -55,11 +55,9 @@ class Notification(_Published):
     """Codat's tags of the company."""
 
     def detail(self) -> dict[str, Any]:
-        """Return the event's detail as JSON values."""
         return self.model_dump(mode="json", by_alias=True)
 
     def about(self, company: Company) -> Self:
-        """Return the notification with its company's name and tags."""
         return self.model_copy(update={"company_name": company.name, "tags": company.tags})
 
 
@@ -307,7 +305,6 @@ KINDS: tuple[type[Notification], ...] = (
 
 
 def request_ended(request: FreshnessRequest, company: Company) -> RequestEnded:
-    """Return the notification that a request for fresh data ended."""
     kind = FreshnessEnsured if request.is_fresh else FreshnessNotEnsured
     return kind(
         id=f"request/{request.request_id}",
@@ -323,7 +320,6 @@ def request_ended(request: FreshnessRequest, company: Company) -> RequestEnded:
 
 
 def operation_performed(entry: AuditEntry, company: Company | None) -> OperationPerformed:
-    """Return the notification of an operation in the audit."""
     event = OperationPerformed(**{each.name: getattr(entry, each.name) for each in fields(entry)}, id=entry.id)
     return event.about(company) if company else event
 

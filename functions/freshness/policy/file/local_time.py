@@ -51,7 +51,6 @@ class Calendar(Table):
 
     @cached_property
     def all_dates(self) -> frozenset[date]:
-        """All dates of the calendar."""
         return frozenset(self.dates).union(self.holidays.dates if self.holidays else ())
 
 

@@ -86,7 +86,6 @@ class CompanySelection(Table):
     """Codat's tags of the companies, by name. A company must have all of them."""
 
     def matches_company(self, company: Company) -> bool:
-        """Return whether a company is selected."""
         if self.companies and company.company_id not in self.companies:
             return False
         if self.groups and company.company_id not in self.groups and company.parent_id not in self.groups:
@@ -101,7 +100,6 @@ class Selection(CompanySelection):
     """The platforms of the connections: their `integrationKey`, their name, or the beginning of it."""
 
     def matches(self, company: Company, connection: Connection) -> bool:
-        """Return whether a connection of a company is selected."""
         return (not self.platforms or any(map(connection.is_on, self.platforms))) and self.matches_company(company)
 
 
@@ -182,7 +180,6 @@ class DeadlineTable(Selection, Timing):
     """The data types that it applies to; all by default."""
 
     def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
-        """Return whether the deadline applies to a feed."""
         return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
 
@@ -210,7 +207,6 @@ class WindowTable(Selection, Timing):
         return self
 
     def applies(self, data_type: str, company: Company, connection: Connection) -> bool:
-        """Return whether the window applies to a feed."""
         return (not self.data_types or data_type in self.data_types) and self.matches(company, connection)
 
     @property

@@ -37,8 +37,6 @@ def _request_item(request: FreshnessRequest) -> Item:
 
 
 class FreshnessRequests(Repository[FreshnessRequest]):
-    """The repository of requests for fresh data."""
-
     def __init__(self, table: Table) -> None:
         super().__init__(table, adapter(FreshnessRequest).validate_python, _request_item)
 

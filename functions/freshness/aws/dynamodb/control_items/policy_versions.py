@@ -44,13 +44,10 @@ class PolicyVersion:
 
     @property
     def is_deployed(self) -> bool:
-        """Whether this is the policy that was deployed."""
         return self.fingerprint == self.deployed
 
 
 class PolicyVersions:
-    """The repository of the versions."""
-
     def __init__(self, table: Table) -> None:
         self._table = table
 

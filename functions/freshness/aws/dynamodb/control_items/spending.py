@@ -12,8 +12,6 @@ KEPT = timedelta(days=62)
 
 
 class Spending:
-    """The repository of refreshes that cost money."""
-
     def __init__(self, table: Table) -> None:
         self._table = table
 
