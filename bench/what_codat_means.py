@@ -164,14 +164,14 @@ class _World:
         """Let Codat refuse all reads of a company, although its connection stays linked."""
         connection, now = company.connections[0], self.loop.clock()
         self.unreadable[connection.id].append((now, None))
-        self.simulation.backend.set_refuses_reads(company.id, connection.id, True, now)
+        self.simulation.backend.change_connection(company.id, connection.id, now, refuses_reads=True)
 
     async def heal(self, company: Company) -> None:
         """Let the reads of a company succeed again, once none runs: a second refusal would be a lapse."""
         backend, connection = self.simulation.backend, company.connections[0]
         await self.until(lambda: not any(each.is_running for each in backend.history(company.id, self.loop.clock())))
         self.can_be_read(connection)
-        backend.set_refuses_reads(company.id, connection.id, False, self.loop.clock())
+        backend.change_connection(company.id, connection.id, self.loop.clock(), refuses_reads=False)
 
     def can_be_read(self, connection: Connection) -> None:
         """Record that a connection can be read again."""
@@ -195,7 +195,9 @@ class _World:
         """Let a customer link for one read: as the policy says, or on an on-premise platform, where it is usual."""
         await self.some_day()
         company = self.add_now(MYOB if index % 2 else QUICKBOOKS_DESKTOP)
-        self.simulation.backend.set_one_time(company.id, company.connections[0].id, self.loop.clock())
+        self.simulation.backend.change_connection(
+            company.id, company.connections[0].id, self.loop.clock(), one_time=True
+        )
 
     async def refuse_and_heal(self, index: int) -> None:
         """Let one read be refused: one that a person requests, or for every second company one that is due."""

@@ -136,7 +136,7 @@ class History:
         for company in backend.companies():
             for connection in company.connections:
                 if connection.platform.on_premise:
-                    backend.set_machine_online(company.id, connection.id, online, now)
+                    backend.change_connection(company.id, connection.id, now, machine_online=online)
 
     async def _delete(self) -> None:
         companies = self.simulation.backend.companies()

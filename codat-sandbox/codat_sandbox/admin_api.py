@@ -2,14 +2,15 @@
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from codat_sandbox import responses
-from codat_sandbox.errors import BadRequestError
+from codat_sandbox.codat_api import two_ids
+from codat_sandbox.errors import BadRequestError, refusing
 from codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetStatus, RequestedBy, Truth
 from codat_sandbox.platforms import PLATFORMS, DataType, Platform
 from codat_sandbox.responses import Json
@@ -131,8 +132,8 @@ class AdminApi:
         return JSONResponse(self._sandbox.settings.model_dump(mode="json"))
 
     async def _change_settings(self, request: Request) -> Response:
-        self._sandbox.backend.change_settings(await self._settings_with(request), self._sandbox.now())
-        self._sandbox.changed()
+        settings = await self._settings_with(request)
+        self._sandbox.do(lambda codat, now: codat.change_settings(settings, now))
         return await self._settings(request)
 
     async def _reset(self, request: Request) -> Response:
@@ -155,8 +156,7 @@ class AdminApi:
     async def _add_company(self, request: Request) -> Response:
         new = await _body(request, NewCompany)
         platforms = [_platform(name) for name in new.platforms]
-        company = self._sandbox.backend.add_company(platforms, self._sandbox.now())
-        self._sandbox.changed()
+        company = self._sandbox.do(lambda codat, now: codat.add_company(platforms, now))
         return JSONResponse(self._company(company), status_code=201)
 
     async def _change_company(self, request: Request) -> Response:
@@ -165,19 +165,17 @@ class AdminApi:
         return JSONResponse(self._company(company))
 
     async def _delete_company(self, request: Request) -> Response:
-        self._sandbox.backend.delete_company(request.path_params["company_id"], self._sandbox.now())
-        self._sandbox.changed()
+        self._sandbox.do(lambda codat, now: codat.delete_company(request.path_params["company_id"], now))
         return Response(status_code=204)
 
     async def _refresh(self, request: Request) -> Response:
         refresh = await _body(request, PortalRefresh)
-        company_id, backend, now = request.path_params["company_id"], self._sandbox.backend, self._sandbox.now()
-        if refresh.data_type is None:
-            backend.queue_all(company_id, now, RequestedBy.PORTAL)
+        company_id, data_type = request.path_params["company_id"], refresh.data_type
+        if data_type is None:
+            self._sandbox.do(lambda codat, now: codat.queue_all(company_id, now, RequestedBy.PORTAL))
         else:
             of_portal = refresh.connection_id, RequestedBy.PORTAL, refresh.ends_in
-            backend.queue(company_id, refresh.data_type, now, *of_portal)
-        self._sandbox.changed()
+            self._sandbox.do(lambda codat, now: codat.queue(company_id, data_type, now, *of_portal))
         return Response(status_code=204)
 
     async def _change_books(self, request: Request) -> Response:
@@ -187,33 +185,21 @@ class AdminApi:
 
     async def _add_connection(self, request: Request) -> Response:
         new = await _body(request, NewConnection)
-        company_id, backend = request.path_params["company_id"], self._sandbox.backend
-        connection = backend.add_connection(company_id, _platform(new.platform), self._sandbox.now())
-        self._sandbox.changed()
+        company_id, platform = request.path_params["company_id"], _platform(new.platform)
+        connection = self._sandbox.do(lambda codat, now: codat.add_connection(company_id, platform, now))
         return JSONResponse(self._connection(company_id, connection), status_code=201)
 
     async def _change_connection(self, request: Request) -> Response:
         change = await _body(request, ConnectionChange)
-        company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
-        backend, now = self._sandbox.backend, self._sandbox.now()
-        connection = backend.connection(company_id, connection_id)
-        if change.machine_online is not None:
-            connection = backend.set_machine_online(company_id, connection_id, change.machine_online, now)
-        if change.platform_works is not None:
-            connection = backend.set_platform_works(company_id, connection_id, change.platform_works, now)
-        if change.refuses_reads is not None:
-            connection = backend.set_refuses_reads(company_id, connection_id, change.refuses_reads, now)
-        if change.one_time:
-            connection = backend.set_one_time(company_id, connection_id, now)
-        if change.status is not None:
-            connection = backend.set_connection_status(company_id, connection_id, change.status, now)
-        self._sandbox.changed()
-        return JSONResponse(self._connection(company_id, connection))
+        status, ids = change.status, two_ids(request)
+        changes = change.model_dump(exclude={"status"}, exclude_none=True)
+        connection = self._sandbox.do(lambda codat, now: codat.change_connection(*ids, now, **changes))
+        if status is not None:
+            connection = self._sandbox.do(lambda codat, now: codat.set_connection_status(*ids, status, now))
+        return JSONResponse(self._connection(request.path_params["company_id"], connection))
 
     async def _delete_connection(self, request: Request) -> Response:
-        company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
-        self._sandbox.backend.delete_connection(company_id, connection_id, self._sandbox.now())
-        self._sandbox.changed()
+        self._sandbox.do(lambda codat, now: codat.delete_connection(*two_ids(request), now))
         return Response(status_code=204)
 
     def _company(self, company: Company) -> Json:
@@ -243,17 +229,13 @@ class AdminApi:
     async def _settings_with(self, request: Request) -> Settings:
         """Return the current settings with the changes of the request body."""
         changes = await _body(request, RootModel[dict[str, object]])
-        try:
+        with refusing():
             return Settings.model_validate({**self._sandbox.settings.model_dump(), **changes.root})
-        except ValidationError as error:
-            raise BadRequestError(str(error)) from error
 
 
 async def _body(request: Request, model: type[_Model]) -> _Model:
-    try:
+    with refusing():
         return model.model_validate_json(await request.body() or b"{}")
-    except ValidationError as error:
-        raise BadRequestError(str(error)) from error
 
 
 def _platform(name: str) -> Platform:

@@ -2,38 +2,37 @@
 
 Every method that depends on time takes `now`, which must not go back, and first runs what was due by then. The same
 settings, calls and times give the same results. How a sync ends depends only on the seed, the feed and the number of
-the attempt.
+the attempt. What takes an id raises `NotFoundError` if nothing has it.
 """
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from random import Random
+from typing import Unpack
 
 from codat_sandbox import companies, feeds
 from codat_sandbox.companies import CompanyDetails, NewCompany
-from codat_sandbox.connection_status import change_status
 from codat_sandbox.errors import (
     BadRequestError,
     DatasetAlreadyInProgressError,
     NoLinkedConnectionError,
+    NotFoundError,
     NotSupportedByPlatformError,
     ProductError,
     ProductInProgressError,
-    ProductNotFoundError,
 )
 from codat_sandbox.events import EventLog
 from codat_sandbox.model import (
     Company,
-    CompanyEventType,
     Connection,
-    ConnectionEventType,
+    ConnectionChanges,
     ConnectionStatus,
     Dataset,
     DatasetStatus,
     DataStatus,
     Event,
-    ProductEventType,
+    EventType,
     RequestedBy,
     Truth,
 )
@@ -84,19 +83,11 @@ class CodatBackend:
         return self._store.companies()
 
     def company(self, company_id: str) -> Company:
-        """Return one company.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Return one company."""
         return self._store.company(company_id)
 
     def connection(self, company_id: str, connection_id: str) -> Connection:
-        """Return one connection of a company.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
-        """
+        """Return one connection of a company."""
         return self._store.connection(company_id, connection_id)
 
     def data_status(self, company_id: str, now: datetime) -> dict[str, DataStatus | None]:
@@ -104,28 +95,17 @@ class CodatBackend:
 
         If several connections have the data type, the sync requested last counts. A data type that was never synced is
         missing or None.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
         """
         self._timers.run_until(now)
         return feeds.data_statuses(self._store.feeds(company_id))
 
     def history(self, company_id: str, now: datetime) -> Sequence[Dataset]:
-        """Return the datasets of a company in the order in which they were requested.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Return the datasets of a company in the order in which they were requested."""
         self._timers.run_until(now)
         return [sync.dataset for sync in self._store.history(company_id)]
 
     def dataset(self, company_id: str, dataset_id: str, now: datetime) -> Dataset:
-        """Return one dataset of a company.
-
-        Raises:
-            CompanyNotFoundError, DatasetNotFoundError: there is no such company or dataset.
-        """
+        """Return one dataset of a company."""
         self._timers.run_until(now)
         return self._store.sync(company_id, dataset_id).dataset
 
@@ -152,7 +132,6 @@ class CodatBackend:
         (Codat does not document either case.) With `ends_in`, the datasets end in that status, whatever happens.
 
         Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
             NotSupportedByPlatformError: no platform of the connections has the data type.
             NoLinkedConnectionError: no connection that has the data type is Linked or Deauthorized.
             DatasetAlreadyInProgressError: a dataset of one of these connections is running.
@@ -182,36 +161,29 @@ class CodatBackend:
         return first
 
     def queue_all(self, company_id: str, now: datetime, requested_by: RequestedBy = RequestedBy.API) -> None:
-        """Queue each "fetch on first link" type that is not running on each linked connection.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Queue each "fetch on first link" type that is not running on each linked connection."""
         self._timers.run_until(now)
-        for connection in self.company(company_id).connections:
-            if connection.status is ConnectionStatus.LINKED:
-                self._syncs.start_first_link_types(company_id, connection.id, requested_by, now)
+        for connection_id in self.company(company_id).linked:
+            self._syncs.start_first_link_types(company_id, connection_id, requested_by, now)
 
     def refresh_product(self, company_id: str, product: str, data_types: Collection[str] | None, now: datetime) -> None:
         """Queue the data types of a custom product, or some of them, on each linked connection that has them.
 
         Raises:
-            CompanyNotFoundError, ProductNotFoundError: there is no such company, or it does not have the product.
             ProductError: the product is a standard one, or does not have one of the data types.
             ProductInProgressError: a dataset of the product is running.
         """
         self._timers.run_until(now)
         company = self.company(company_id)
         if product not in company.products:
-            raise ProductNotFoundError(product)
+            raise NotFoundError("Product", product)
         of_product = self.settings.custom_products.get(product)
         if of_product is None or not set(data_types or ()) <= set(of_product):
             raise ProductError(product)
-        linked = {each.id for each in company.connections if each.status is ConnectionStatus.LINKED}
         feeds = [
             feed
             for feed in self._store.feeds(company_id)
-            if feed.data_type in of_product and feed.connection_id in linked
+            if feed.data_type in of_product and feed.connection_id in company.linked
         ]
         if any(feed.running for feed in feeds):
             raise ProductInProgressError
@@ -220,34 +192,26 @@ class CodatBackend:
                 self._syncs.start(feed, RequestedBy.API, now, product)
 
     def add_product(self, company_id: str, product: str, now: datetime) -> None:
-        """Add a product to a company. If it is a custom one, queue its data types.
-
-        Raises:
-            CompanyNotFoundError, ProductNotFoundError: there is no such company or product.
-        """
+        """Add a product to a company. If it is a custom one, queue its data types."""
         self._timers.run_until(now)
         if product not in (*self.settings.custom_products, *companies.STANDARD_PRODUCTS):
-            raise ProductNotFoundError(product)
+            raise NotFoundError("Product", product)
         known = self.company(company_id).products
         if product in known:
             return
-        company = self._store.set_products(company_id, (*known, product))
-        self._events.add_product_event(ProductEventType.ADDED, company, product, now)
-        linked = {each.id for each in company.connections if each.status is ConnectionStatus.LINKED}
-        self._syncs.start_product(company_id, linked, product, RequestedBy.FIRST_LINK, now)
+        company = self._store.put(replace(self.company(company_id), products=(*known, product)))
+        self._events.add_product_event(EventType.PRODUCT_ADDED, company, product, now)
+        self._syncs.start_product(company_id, company.linked, product, RequestedBy.FIRST_LINK, now)
 
     def remove_product(self, company_id: str, product: str, now: datetime) -> None:
-        """Take a product from a company.
-
-        Raises:
-            CompanyNotFoundError, ProductNotFoundError: there is no such company, or it does not have the product.
-        """
+        """Take a product from a company."""
         self._timers.run_until(now)
         known = self.company(company_id).products
         if product not in known:
-            raise ProductNotFoundError(product)
-        company = self._store.set_products(company_id, tuple(each for each in known if each != product))
-        self._events.add_product_event(ProductEventType.REMOVED, company, product, now)
+            raise NotFoundError("Product", product)
+        left = tuple(each for each in known if each != product)
+        company = self._store.put(replace(self.company(company_id), products=left))
+        self._events.add_product_event(EventType.PRODUCT_REMOVED, company, product, now)
 
     def add_company(self, platforms: Sequence[Platform], now: datetime) -> Company:
         """Add a company with linked connections, queue its "fetch on first link" types, and return it."""
@@ -255,11 +219,11 @@ class CodatBackend:
         new = companies.new_company(self._store.companies_added, platforms, self.settings, now)
         self._add(new, now)
         company = new.company
-        self._events.add_company_event(CompanyEventType.CREATED, company, now)
+        self._events.add_company_event(EventType.COMPANY_CREATED, company, now)
         for connection in company.connections:
             created = replace(connection, status=ConnectionStatus.PENDING_AUTH)
-            self._events.add_connection_event(ConnectionEventType.CREATED, company, created, now)
-            self._events.add_connection_event(ConnectionEventType.CONNECTED, company, connection, now)
+            self._events.add_connection_event(EventType.CONNECTION_CREATED, company, created, now)
+            self._events.add_connection_event(EventType.CONNECTION_CONNECTED, company, connection, now)
         self.queue_all(company.id, now, RequestedBy.FIRST_LINK)
         return company
 
@@ -268,35 +232,28 @@ class CodatBackend:
         self._timers.run_until(now)
         new = companies.new_company(self._store.companies_added, (), self.settings, now)
         self._add(new, now)
-        company = self._store.set_details(new.company.id, details.name, details.tags or {})
-        self._events.add_company_event(CompanyEventType.CREATED, company, now)
+        company = self._store.put(replace(new.company, name=details.name or new.company.name, tags=details.tags or {}))
+        self._events.add_company_event(EventType.COMPANY_CREATED, company, now)
         return company
 
     def update_company(self, company_id: str, details: CompanyDetails) -> Company:
-        """Change those details of a company that are given, and return the company.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
-        return self._store.set_details(company_id, details.name, details.tags)
+        """Change those details of a company that are given, and return the company."""
+        company = self.company(company_id)
+        tags = company.tags if details.tags is None else details.tags
+        return self._store.put(replace(company, name=details.name or company.name, tags=tags))
 
     def delete_company(self, company_id: str, now: datetime) -> None:
-        """Delete a company with all its data; datasets that are running never end.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Delete a company with all its data; datasets that are running never end."""
         self._timers.run_until(now)
         company = self._store.delete_company(company_id)
         self._syncs.drop_company(company_id)
-        self._events.add_company_event(CompanyEventType.DELETED, company, now)
+        self._events.add_company_event(EventType.COMPANY_DELETED, company, now)
 
     def set_parent(self, company_id: str, parent_id: str | None) -> Company:
         """Make a company a subsidiary of another one, or of none, and return the company.
 
         Raises:
             BadRequestError: a company cannot be its own parent.
-            CompanyNotFoundError: there is no such company.
         """
         if parent_id == company_id:
             raise BadRequestError("A company cannot be its own parent")
@@ -304,31 +261,23 @@ class CodatBackend:
         return self.company(company_id)
 
     def add_connection(self, company_id: str, platform: Platform, now: datetime) -> Connection:
-        """Add a connection that the customer has not linked yet (PendingAuth), and return it.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Add a connection that the customer has not linked yet (PendingAuth), and return it."""
         self._timers.run_until(now)
         company = self.company(company_id)
         random = Random(f"{self.settings.seed}/{company_id}/connection/{len(company.connections)}/{now}")
         connection = replace(companies.new_connection(platform, now, random), status=ConnectionStatus.PENDING_AUTH)
         new_feeds = companies.new_feeds(company_id, connection, self.settings, random)
         self._store.add_connection(company_id, connection, new_feeds)
-        self._events.add_connection_event(ConnectionEventType.CREATED, self.company(company_id), connection, now)
+        self._events.add_connection_event(EventType.CONNECTION_CREATED, self.company(company_id), connection, now)
         return connection
 
     def delete_connection(self, company_id: str, connection_id: str, now: datetime) -> None:
-        """Delete a connection, and cancel its running datasets.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
-        """
+        """Delete a connection, and cancel its running datasets."""
         self._timers.run_until(now)
         connection = self.connection(company_id, connection_id)
         self._syncs.end_all(company_id, connection_id, DatasetStatus.CANCELLED, now)
         self._store.delete_connection(company_id, connection_id)
-        self._events.add_connection_event(ConnectionEventType.DELETED, self.company(company_id), connection, now)
+        self._events.add_connection_event(EventType.CONNECTION_DELETED, self.company(company_id), connection, now)
 
     def set_connection_status(
         self, company_id: str, connection_id: str, status: ConnectionStatus, now: datetime
@@ -337,13 +286,10 @@ class CodatBackend:
 
         Linking for the first time queues the "fetch on first link" types, and any linking grants missing permissions.
         Every other status ends running datasets in AuthError.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
         """
         self._timers.run_until(now)
         before = self.connection(company_id, connection_id).status
-        change_status(self._store, self._events, company_id, connection_id, status, now)
+        self._syncs.change_status(company_id, connection_id, status, now)
         if status is not ConnectionStatus.LINKED:
             self._syncs.end_all(company_id, connection_id, DatasetStatus.AUTH_ERROR, now)
         else:
@@ -354,63 +300,25 @@ class CodatBackend:
                 self._syncs.start_first_link_types(company_id, connection_id, RequestedBy.FIRST_LINK, now)
         return self.connection(company_id, connection_id)
 
-    def set_machine_online(self, company_id: str, connection_id: str, online: bool, now: datetime) -> Connection:
-        """Set whether the machine of an on-premise connection is online, and return the connection.
-
-        Datasets that were waiting for the machine continue once it is online.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
-        """
-        self._timers.run_until(now)
-        connection = replace(self.connection(company_id, connection_id), machine_online=online)
-        self._store.put_connection(company_id, connection)
-        if online:
-            for feed in self._store.feeds(company_id, connection_id):
-                self._syncs.resume(feed, now)
-        return connection
-
     def change_books(self, company_id: str, data_type: str | None) -> None:
-        """Change records of one data type, or of all if it is None: the next successful read of each finds changes.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Change records of one data type, or of all if it is None: the next successful read of each finds changes."""
         for feed in self._store.feeds(company_id):
             if data_type in (None, feed.data_type):
                 feed.has_changed = True
 
-    def set_one_time(self, company_id: str, connection_id: str, now: datetime) -> Connection:
-        """Make a connection one-time: it becomes Deauthorized after its first reads. Return the connection.
+    def change_connection(
+        self, company_id: str, connection_id: str, now: datetime, **changes: Unpack[ConnectionChanges]
+    ) -> Connection:
+        """Change what becomes of the reads of a connection, and return the connection.
 
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
+        Datasets that were waiting for the machine continue once it is online.
         """
         self._timers.run_until(now)
-        connection = replace(self.connection(company_id, connection_id), one_time=True)
+        connection = replace(self.connection(company_id, connection_id), **changes)
         self._store.put_connection(company_id, connection)
-        return connection
-
-    def set_refuses_reads(self, company_id: str, connection_id: str, refuses: bool, now: datetime) -> Connection:
-        """Set whether the platform refuses reads although the connection is Linked, and return the connection.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
-        """
-        self._timers.run_until(now)
-        connection = replace(self.connection(company_id, connection_id), refuses_reads=refuses)
-        self._store.put_connection(company_id, connection)
-        return connection
-
-    def set_platform_works(self, company_id: str, connection_id: str, works: bool, now: datetime) -> Connection:
-        """Set whether the platform of a connection works, and return the connection. If it does not, new syncs fail.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
-        """
-        self._timers.run_until(now)
-        connection = replace(self.connection(company_id, connection_id), platform_works=works)
-        self._store.put_connection(company_id, connection)
+        if connection.machine_online:
+            for feed in self._store.feeds(company_id, connection_id):
+                self._syncs.resume(feed, now)
         return connection
 
     def change_settings(self, settings: Settings, now: datetime) -> None:

@@ -1,12 +1,10 @@
 """Codat's HTTP API. Each route has the operation id of Codat's OpenAPI description as its name."""
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Literal, NoReturn, TypeVar
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,10 +13,10 @@ from starlette.routing import Route
 from codat_sandbox import query, responses
 from codat_sandbox.backend import CodatBackend
 from codat_sandbox.companies import CompanyDetails
-from codat_sandbox.errors import BadRequestError, IntegrationNotFoundError, NotModelledError
+from codat_sandbox.errors import BadRequestError, NotFoundError, NotModelledError, refusing
 from codat_sandbox.model import Company, Connection, ConnectionStatus
 from codat_sandbox.not_modelled import NOT_MODELLED
-from codat_sandbox.platforms import CUSTOM, PLATFORMS, DataType
+from codat_sandbox.platforms import CUSTOM, PLATFORMS, PLATFORMS_BY_KEY, DataType
 from codat_sandbox.responses import Json
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.webhooks import Consumer
@@ -30,15 +28,8 @@ _COMPANY_PROPERTIES = ("id", "name", "lastSync", "created", "description", "crea
 _CONNECTION_PROPERTIES = ("id", "integrationKey", "sourceType", "platformName", "status", "lastSync", "created")
 _INTEGRATION_PROPERTIES = ("key", "name", "enabled", "sourceId", "sourceType", "integrationId", "isOfflineConnector")
 _DATASET_PROPERTIES = (
-    "id",
-    "companyId",
-    "connectionId",
-    "dataType",
-    "status",
-    "errorMessage",
-    "requested",
-    "completed",
-    "progress",
+    *("id", "companyId", "connectionId", "dataType", "status"),
+    *("errorMessage", "requested", "completed", "progress"),
 )
 
 
@@ -61,6 +52,10 @@ class NewConnection(BaseModel):
     platform_key: str
 
 
+_NEW_CONNECTION: TypeAdapter[NewConnection | str] = TypeAdapter(NewConnection | str)
+"""Codat's description has an object; its guide and its older clients send only the key."""
+
+
 class StatusChange(BaseModel):
     """The request body of unlink-connection."""
 
@@ -76,7 +71,6 @@ class ProductRefresh(BaseModel):
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_Result = TypeVar("_Result")
 
 
 class CodatApi:
@@ -88,12 +82,6 @@ class CodatApi:
     @property
     def _backend(self) -> CodatBackend:
         return self._sandbox.backend
-
-    def _do(self, change: Callable[[datetime], _Result]) -> _Result:
-        """Make a change now, send the webhooks that it causes, and return its result."""
-        result = change(self._sandbox.now())
-        self._sandbox.changed()
-        return result
 
     def routes(self) -> list[Route]:
         """Return the routes of the operations that the sandbox models."""
@@ -154,14 +142,14 @@ class CodatApi:
         details = await _body(request, CompanyDetails)
         if details.name is None:
             raise BadRequestError("The request body is not valid: it has no name")
-        return JSONResponse(self._company(self._do(lambda now: self._backend.create_company(details, now))))
+        return JSONResponse(self._company(self._sandbox.do(lambda codat, now: codat.create_company(details, now))))
 
     async def _update_company(self, request: Request) -> Response:
         details = await _body(request, CompanyDetails)
         return JSONResponse(self._company(self._backend.update_company(request.path_params["company_id"], details)))
 
     async def _delete_company(self, request: Request) -> Response:
-        self._do(lambda now: self._backend.delete_company(request.path_params["company_id"], now))
+        self._sandbox.do(lambda codat, now: codat.delete_company(request.path_params["company_id"], now))
         return Response(status_code=204)
 
     async def _list_connections(self, request: Request) -> Response:
@@ -170,30 +158,29 @@ class CodatApi:
         return _page(request, connections, "DataConnection", _CONNECTION_PROPERTIES)
 
     async def _get_connection(self, request: Request) -> Response:
-        company = self._backend.company(request.path_params["company_id"])
-        connection = self._backend.connection(company.id, request.path_params["connection_id"])
-        return JSONResponse(self._connection(company, connection))
+        company_id, connection_id = two_ids(request)
+        connection = self._backend.connection(company_id, connection_id)
+        return JSONResponse(self._connection(self._backend.company(company_id), connection))
 
     async def _create_connection(self, request: Request) -> Response:
         company_id = request.path_params["company_id"]
-        body = await request.body()
-        # Codat's description has an object; its guide and its older clients send only the key.
-        key = json.loads(body) if body.startswith(b'"') else _parsed(body, NewConnection).platform_key
-        platform = next((each for each in PLATFORMS.values() if each.integration_key == key), None)
+        with refusing():
+            new: NewConnection | str = _NEW_CONNECTION.validate_json(await request.body())
+        key = new if isinstance(new, str) else new.platform_key
+        platform = PLATFORMS_BY_KEY.get(key)
         if platform is None:
             raise BadRequestError(f"Integration {key} does not exist")
-        connection = self._do(lambda now: self._backend.add_connection(company_id, platform, now))
+        connection = self._sandbox.do(lambda codat, now: codat.add_connection(company_id, platform, now))
         return JSONResponse(self._connection(self._backend.company(company_id), connection))
 
     async def _unlink_connection(self, request: Request) -> Response:
         change = await _body(request, StatusChange)
-        of_connection = request.path_params["company_id"], request.path_params["connection_id"]
-        connection = self._do(lambda now: self._backend.set_connection_status(*of_connection, change.status, now))
-        return JSONResponse(self._connection(self._backend.company(of_connection[0]), connection))
+        ids = company_id, _ = two_ids(request)
+        connection = self._sandbox.do(lambda codat, now: codat.set_connection_status(*ids, change.status, now))
+        return JSONResponse(self._connection(self._backend.company(company_id), connection))
 
     async def _delete_connection(self, request: Request) -> Response:
-        of_connection = request.path_params["company_id"], request.path_params["connection_id"]
-        self._do(lambda now: self._backend.delete_connection(*of_connection, now))
+        self._sandbox.do(lambda codat, now: codat.delete_connection(*two_ids(request), now))
         return Response(status_code=200)
 
     def _company(self, company: Company) -> Json:
@@ -215,35 +202,34 @@ class CodatApi:
         return body
 
     async def _refresh_company(self, request: Request) -> Response:
-        self._do(lambda now: self._backend.queue_all(request.path_params["company_id"], now))
+        self._sandbox.do(lambda codat, now: codat.queue_all(request.path_params["company_id"], now))
         return Response(status_code=204)
 
     async def _refresh_data_type(self, request: Request) -> Response:
         company_id, data_type = request.path_params["company_id"], _data_type(request.path_params["data_type"])
         connection_id = request.query_params.get("connectionId")
-        dataset = self._do(lambda now: self._backend.queue(company_id, data_type, now, connection_id))
+        dataset = self._sandbox.do(lambda codat, now: codat.queue(company_id, data_type, now, connection_id))
         return JSONResponse(responses.pull_operation(dataset))
 
     async def _refresh_custom_data_type(self, request: Request) -> Response:
-        company_id, connection_id = request.path_params["company_id"], request.path_params["connection_id"]
-        data_type = f"{CUSTOM}{request.path_params['identifier']}"
-        dataset = self._do(lambda now: self._backend.queue(company_id, data_type, now, connection_id))
+        company_id, connection_id, identifier = request.path_params.values()
+        data_type = f"{CUSTOM}{identifier}"
+        dataset = self._sandbox.do(lambda codat, now: codat.queue(company_id, data_type, now, connection_id))
         return JSONResponse(responses.pull_operation(dataset))
 
     async def _refresh_product(self, request: Request) -> Response:
-        body = _parsed(await request.body() or b"{}", ProductRefresh)
-        company_id, product = request.path_params["company_id"], request.path_params["product"]
-        self._do(lambda now: self._backend.refresh_product(company_id, product, body.data_types, now))
+        with refusing():
+            body = ProductRefresh.model_validate_json(await request.body() or b"{}")
+        ids = two_ids(request)
+        self._sandbox.do(lambda codat, now: codat.refresh_product(*ids, body.data_types, now))
         return Response(status_code=202)
 
     async def _add_product(self, request: Request) -> Response:
-        company_id, product = request.path_params["company_id"], request.path_params["product"]
-        self._do(lambda now: self._backend.add_product(company_id, product, now))
+        self._sandbox.do(lambda codat, now: codat.add_product(*two_ids(request), now))
         return Response(status_code=204)
 
     async def _remove_product(self, request: Request) -> Response:
-        company_id, product = request.path_params["company_id"], request.path_params["product"]
-        self._do(lambda now: self._backend.remove_product(company_id, product, now))
+        self._sandbox.do(lambda codat, now: codat.remove_product(*two_ids(request), now))
         return Response(status_code=204)
 
     async def _data_status(self, request: Request) -> Response:
@@ -256,15 +242,11 @@ class CodatApi:
         return _page(request, operations, "Dataset", _DATASET_PROPERTIES)
 
     async def _get_pull_operation(self, request: Request) -> Response:
-        dataset = self._backend.dataset(
-            request.path_params["company_id"], request.path_params["dataset_id"], self._sandbox.now()
-        )
+        dataset = self._backend.dataset(*two_ids(request), self._sandbox.now())
         return JSONResponse(responses.pull_operation(dataset))
 
     async def _validation(self, request: Request) -> Response:
-        dataset = self._backend.dataset(
-            request.path_params["company_id"], request.path_params["dataset_id"], self._sandbox.now()
-        )
+        dataset = self._backend.dataset(*two_ids(request), self._sandbox.now())
         return JSONResponse(responses.validation(dataset))
 
     async def _list_integrations(self, request: Request) -> Response:
@@ -273,10 +255,9 @@ class CodatApi:
 
     async def _get_integration(self, request: Request) -> Response:
         key = request.path_params["key"]
-        for platform in PLATFORMS.values():
-            if platform.integration_key == key:
-                return JSONResponse(responses.integration(platform))
-        raise IntegrationNotFoundError(key)
+        if key not in PLATFORMS_BY_KEY:
+            raise NotFoundError("Integration", key)
+        return JSONResponse(responses.integration(PLATFORMS_BY_KEY[key]))
 
     async def _list_consumers(self, _request: Request) -> Response:
         return JSONResponse({"results": [_consumer(consumer) for consumer in self._sandbox.webhooks.consumers()]})
@@ -322,15 +303,15 @@ def _refusal(name: str, call: str) -> Endpoint:
     return refuse
 
 
+def two_ids(request: Request) -> tuple[str, str]:
+    """Return the two ids in the path of a request, such as those of a company and its connection."""
+    first, second = request.path_params.values()
+    return first, second
+
+
 async def _body(request: Request, model: type[_Model]) -> _Model:
-    return _parsed(await request.body(), model)
-
-
-def _parsed(body: bytes, model: type[_Model]) -> _Model:
-    try:
-        return model.model_validate_json(body)
-    except ValidationError as error:
-        raise BadRequestError(f"The request body is not valid: {error}") from error
+    with refusing():
+        return model.model_validate_json(await request.body())
 
 
 def _data_type(key: str) -> DataType:

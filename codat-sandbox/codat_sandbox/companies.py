@@ -10,15 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from codat_sandbox.feeds import Feed, NeverSynced
-from codat_sandbox.model import (
-    Company,
-    Connection,
-    ConnectionStatus,
-    Dataset,
-    DatasetStatus,
-    RequestedBy,
-)
+from codat_sandbox.feeds import Feed
+from codat_sandbox.model import Company, Connection, ConnectionStatus, Dataset, DatasetStatus, RequestedBy
 from codat_sandbox.platforms import (
     CUSTOM,
     MYOB,
@@ -53,7 +46,6 @@ PORTFOLIOS: Sequence[tuple[Platform, ...]] = (
 )
 """The platforms of each company: the first company has the first tuple, and so on, repeating from the start."""
 
-_NEVER_SYNCED = (NeverSynced.ABSENT, NeverSynced.NULL, NeverSynced.NULL)
 STANDARD_PRODUCTS = ("lending",)
 """Codat's own products, which every company has: they cannot be refreshed."""
 
@@ -129,7 +121,7 @@ def new_feeds(company_id: str, connection: Connection, settings: Settings, rando
             data_type,
             changes_per_day=RELATIVE_CHANGE_RATES.get(data_type, 1.0)
             * random.lognormvariate(math.log(settings.changes_per_day), settings.changes_spread),
-            never_synced=random.choice(_NEVER_SYNCED),
+            listed_unsynced=random.choice((False, True, True)),
         )
         for data_type in data_types
     )

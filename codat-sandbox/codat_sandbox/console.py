@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 from secrets import token_urlsafe
+from typing import Unpack
 from urllib.parse import parse_qsl, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,7 +16,7 @@ from starlette.routing import Route
 
 from codat_sandbox import responses
 from codat_sandbox.errors import ForbiddenError, SandboxError
-from codat_sandbox.model import Company, Connection, ConnectionStatus, DatasetStatus, RequestedBy
+from codat_sandbox.model import Company, Connection, ConnectionChanges, ConnectionStatus, DatasetStatus, RequestedBy
 from codat_sandbox.platforms import PLATFORMS
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.stubs import StubResponse
@@ -78,6 +79,9 @@ class _Form:
     def set_status(self, status: ConnectionStatus) -> None:
         self.sandbox.backend.set_connection_status(*self.of_connection, status, self.now)
 
+    def change_connection(self, **changes: Unpack[ConnectionChanges]) -> None:
+        self.sandbox.backend.change_connection(*self.of_connection, self.now, **changes)
+
     def read(self) -> None:
         company_id, connection_id = self.of_connection
         ends_in = DatasetStatus(self.values.get("ends_in", DatasetStatus.COMPLETE))
@@ -97,21 +101,15 @@ _ACTIONS: Mapping[Action, tuple[Callable[[_Form], object], str]] = {
     Action.LAPSE: (lambda form: form.set_status(ConnectionStatus.DEAUTHORIZED), "The customer revoked access."),
     Action.UNLINK: (lambda form: form.set_status(ConnectionStatus.UNLINKED), "You cut the connection."),
     Action.TURN_OFF: (
-        lambda form: form.sandbox.backend.set_machine_online(*form.of_connection, False, form.now),
+        lambda form: form.change_connection(machine_online=False),
         "The customer's machine is off: reads wait.",
     ),
-    Action.TURN_ON: (
-        lambda form: form.sandbox.backend.set_machine_online(*form.of_connection, True, form.now),
-        "The customer's machine is on.",
-    ),
+    Action.TURN_ON: (lambda form: form.change_connection(machine_online=True), "The customer's machine is on."),
     Action.FAIL_PLATFORM: (
-        lambda form: form.sandbox.backend.set_platform_works(*form.of_connection, False, form.now),
+        lambda form: form.change_connection(platform_works=False),
         "The platform fails: reads end in FetchError.",
     ),
-    Action.MEND_PLATFORM: (
-        lambda form: form.sandbox.backend.set_platform_works(*form.of_connection, True, form.now),
-        "The platform works again.",
-    ),
+    Action.MEND_PLATFORM: (lambda form: form.change_connection(platform_works=True), "The platform works again."),
     Action.READ: (lambda form: form.read(), "Somebody asked for a read in Codat's portal."),
     Action.CHANGE_BOOKS: (
         lambda form: form.sandbox.backend.change_books(form.of_connection[0], form.values.get("data_type")),

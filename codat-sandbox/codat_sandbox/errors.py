@@ -2,12 +2,6 @@
 
 SandboxError
 ├── NotFoundError                     404
-│   ├── CompanyNotFoundError
-│   ├── ConnectionNotFoundError
-│   ├── ProductNotFoundError
-│   ├── DatasetNotFoundError
-│   ├── WebhookNotFoundError
-│   └── IntegrationNotFoundError
 ├── NotSupportedByPlatformError       404
 ├── NoLinkedConnectionError           400
 ├── DatasetAlreadyInProgressError     400, or 409 if the settings say so
@@ -21,8 +15,11 @@ SandboxError
 └── UnauthorizedError                 401
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
+
+from pydantic import ValidationError
 
 
 class SandboxError(Exception):
@@ -32,51 +29,12 @@ class SandboxError(Exception):
 
 
 class NotFoundError(SandboxError):
-    """No resource has the given id."""
+    """No resource of a kind has the given id, or the company or connection that it is of does not have it."""
 
     status = HTTPStatus.NOT_FOUND
 
-
-class CompanyNotFoundError(NotFoundError):
-    """No company has the given id, or it was deleted."""
-
-    def __init__(self, company_id: str) -> None:
-        super().__init__(f"Company {company_id} not found")
-
-
-class ConnectionNotFoundError(NotFoundError):
-    """No connection of the company has the given id."""
-
-    def __init__(self, connection_id: str) -> None:
-        super().__init__(f"Data connection {connection_id} not found")
-
-
-class ProductNotFoundError(NotFoundError):
-    """The company does not have the product."""
-
-    def __init__(self, product: str) -> None:
-        super().__init__(f"Product {product} not found")
-
-
-class DatasetNotFoundError(NotFoundError):
-    """No dataset of the company has the given id."""
-
-    def __init__(self, dataset_id: str) -> None:
-        super().__init__(f"Dataset {dataset_id} not found")
-
-
-class WebhookNotFoundError(NotFoundError):
-    """No webhook consumer has the given id."""
-
-    def __init__(self, webhook_id: str) -> None:
-        super().__init__(f"Webhook consumer {webhook_id} not found")
-
-
-class IntegrationNotFoundError(NotFoundError):
-    """No integration has the given key."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"Integration {key} not found")
+    def __init__(self, kind: str, resource_id: str) -> None:
+        super().__init__(f"{kind} {resource_id} not found")
 
 
 class NotModelledError(SandboxError):
@@ -155,6 +113,19 @@ class IdempotencyMismatchError(SandboxError):
 
 class BadRequestError(SandboxError):
     """A parameter or the body of the request is not valid."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Refuse the request if its content is not valid.
+
+    Raises:
+        BadRequestError: a validation failed.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise BadRequestError(f"The request body is not valid: {error}") from error
 
 
 class ForbiddenError(SandboxError):

@@ -9,14 +9,12 @@ from codat_sandbox.companies import random_uuid
 from codat_sandbox.model import (
     Company,
     CompanyEvent,
-    CompanyEventType,
     Connection,
     ConnectionEvent,
-    ConnectionEventType,
     DatasetStatus,
     Event,
+    EventType,
     ProductEvent,
-    ProductEventType,
     Read,
     ReadCompleted,
 )
@@ -35,16 +33,16 @@ class EventLog:
         events, self._events = self._events, []
         return events
 
-    def add_company_event(self, event_type: CompanyEventType, company: Company, now: datetime) -> None:
+    def add_company_event(self, event_type: EventType, company: Company, now: datetime) -> None:
         """Add an event of a company."""
         self._events.append(CompanyEvent(random_uuid(self._random), now, company, event_type))
 
-    def add_product_event(self, event_type: ProductEventType, company: Company, product: str, now: datetime) -> None:
+    def add_product_event(self, event_type: EventType, company: Company, product: str, now: datetime) -> None:
         """Add the event that a company got or lost a product."""
         self._events.append(ProductEvent(random_uuid(self._random), now, company, product, event_type))
 
     def add_connection_event(
-        self, event_type: ConnectionEventType, company: Company, connection: Connection, now: datetime
+        self, event_type: EventType, company: Company, connection: Connection, now: datetime
     ) -> None:
         """Add an event of a connection."""
         self._events.append(ConnectionEvent(random_uuid(self._random), now, company, connection, event_type))

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from random import Random
 
 from codat_sandbox.model import Company, Connection, ConnectionStatus, Dataset, DatasetStatus, DataStatus, Truth
@@ -13,22 +12,13 @@ from codat_sandbox.settings import Settings
 from codat_sandbox.syncs import TEMPORARY_ERRORS, Sync
 
 
-class NeverSynced(Enum):
-    """How `dataStatus` returns a data type that was never synced.
-
-    Codat's guide also shows a data type with only its name. Codat's API description requires a status, and so do the
-    clients that are made from it.
-    """
-
-    ABSENT = auto()
-    NULL = auto()
-
-
 @dataclass(slots=True)
 class Feed:
     """A data type of a connection. `attempts` counts the syncs since the sandbox started.
 
-    `has_changed` says that the next successful sync surely finds changed records.
+    `has_changed` says that the next successful sync surely finds changed records. `listed_unsynced` says that
+    `dataStatus` has null for it before its first sync, and not nothing. (Codat's guide also shows a data type with only
+    its name. Codat's API description requires a status, and so do the clients that are made from it.)
     """
 
     company_id: str
@@ -37,7 +27,7 @@ class Feed:
     changes_per_day: float
     is_supported: bool = True
     is_permitted: bool = True
-    never_synced: NeverSynced = NeverSynced.ABSENT
+    listed_unsynced: bool = False
     latest: Sync | None = None
     latest_successful: Sync | None = None
     attempts: int = 0
@@ -124,13 +114,12 @@ def data_statuses(feeds: Sequence[Feed]) -> dict[str, DataStatus | None]:
     """Return the data statuses of a company's feeds, as `dataStatus` does: without custom data types."""
     by_type: dict[str, list[Feed]] = {}
     for feed in feeds:
-        if is_custom(feed.data_type):
-            continue
-        by_type.setdefault(feed.data_type, []).append(feed)
+        if not is_custom(feed.data_type):
+            by_type.setdefault(feed.data_type, []).append(feed)
     return {
         data_type: _data_status(data_type, same_type)
         for data_type, same_type in by_type.items()
-        if any(feed.latest for feed in same_type) or same_type[0].never_synced is NeverSynced.NULL
+        if any(feed.latest for feed in same_type) or same_type[0].listed_unsynced
     }
 
 

@@ -4,19 +4,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from starlette.responses import Response
+
 from codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
 
 KEPT = timedelta(minutes=90)
 """How long after the first request its response is repeated."""
-
-
-@dataclass(frozen=True, slots=True)
-class BufferedResponse:
-    """A response that has not been sent yet."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
 
 
 @dataclass(slots=True)
@@ -25,7 +18,7 @@ class _First:
 
     content: bytes
     at: datetime
-    response: BufferedResponse | None = None
+    response: Response | None = None
 
 
 class IdempotencyKeys:
@@ -34,7 +27,7 @@ class IdempotencyKeys:
     def __init__(self) -> None:
         self._first: OrderedDict[str, _First] = OrderedDict()
 
-    def begin(self, key: str, content: bytes, now: datetime) -> BufferedResponse | None:
+    def begin(self, key: str, content: bytes, now: datetime) -> Response | None:
         """Return the response to the first request with a key; `None` if this is the first one.
 
         `content` is everything that must be the same in a repeat.
@@ -55,9 +48,9 @@ class IdempotencyKeys:
             raise IdempotencyConflictError(key)
         return first.response
 
-    def end(self, key: str, response: BufferedResponse | None) -> None:
+    def end(self, key: str, response: Response | None) -> None:
         """Keep the response to the first request with a key; forget the key if there is none, or it is a 429."""
-        if response is None or response.status == 429:
+        if response is None or response.status_code == 429:
             self._first.pop(key, None)
         elif key in self._first:
             self._first[key].response = response

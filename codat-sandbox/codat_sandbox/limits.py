@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from codat_sandbox.companies import random_uuid
-from codat_sandbox.model import RateLimitEvent, RateLimitEventType
+from codat_sandbox.model import EventType, RateLimitEvent
 from codat_sandbox.settings import Settings
 
 _MINUTE = timedelta(minutes=1)
@@ -58,7 +58,7 @@ class Limits:
             return Exceeded("Too many requests from this address", recent[0] + _MINUTE - now)
         recent.append(now)
         if self._used >= quota:
-            self._add_event(RateLimitEventType.REACHED, quota, now)
+            self._add_event(EventType.QUOTA_REACHED, quota, now)
             return Exceeded("The daily quota of requests is used up", self.resets_at() - now)
         if company_id is not None and self._concurrent[company_id] >= settings.concurrent_calls:
             return Exceeded("Too many concurrent requests for this company", timedelta(seconds=1))
@@ -85,11 +85,11 @@ class Limits:
         self._day = today
         self._used = 0
         if self._reached:
-            self._add_event(RateLimitEventType.RESET, quota, now)
+            self._add_event(EventType.QUOTA_RESET, quota, now)
 
-    def _add_event(self, event_type: RateLimitEventType, quota: int, now: datetime) -> None:
+    def _add_event(self, event_type: EventType, quota: int, now: datetime) -> None:
         """Add an event. That the quota was reached is reported only once until the reset."""
-        reached = event_type is RateLimitEventType.REACHED
+        reached = event_type is EventType.QUOTA_REACHED
         if reached and self._reached:
             return
         self._reached = reached

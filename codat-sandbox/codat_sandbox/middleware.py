@@ -7,13 +7,13 @@ import math
 from uuid import uuid4
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codat_sandbox import responses
 from codat_sandbox.errors import SandboxError, UnauthorizedError
-from codat_sandbox.idempotency import BufferedResponse
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.stubs import StubResponse
 
@@ -46,8 +46,7 @@ class CodatApiMiddleware:
         self._sandbox.calls[operation] += 1
         stub = self._sandbox.stubs.take(scope["method"], scope["path"])
         if stub is None:
-            response = await self._respond(scope, receive, company_id)
-            await _send(response, self._limit_headers(), send)
+            await self._send(await self._respond(scope, receive, company_id), send)
         else:
             await self._send_stub(stub, scope, receive, send)
 
@@ -59,7 +58,7 @@ class CodatApiMiddleware:
                 return route.name, child_scope["path_params"].get("company_id")
         return "unknown", None
 
-    async def _respond(self, scope: Scope, receive: Receive, company_id: str | None) -> BufferedResponse:
+    async def _respond(self, scope: Scope, receive: Receive, company_id: str | None) -> Response:
         """Return the response of `app`, or a 401 or 429 error."""
         sandbox = self._sandbox
         header = Headers(scope=scope).get("authorization", "")
@@ -68,20 +67,21 @@ class CodatApiMiddleware:
         exceeded = sandbox.limits.enter(scope["client"][0], company_id, sandbox.settings, sandbox.quota, sandbox.now())
         if exceeded is not None:
             sandbox.changed()
-            seconds = max(1, math.ceil(exceeded.retry_after.total_seconds()))
-            return _error(429, exceeded.reason, scope, ("Retry-After", str(seconds)))
+            refusal = _error(429, exceeded.reason, scope)
+            refusal.headers["Retry-After"] = str(max(1, math.ceil(exceeded.retry_after.total_seconds())))
+            return refusal
         try:
             return await self._call_app_once(scope, receive, sandbox.settings.latency.total_seconds())
         finally:
             sandbox.limits.leave(company_id)
 
-    async def _call_app_once(self, scope: Scope, receive: Receive, latency: float = 0.0) -> BufferedResponse:
+    async def _call_app_once(self, scope: Scope, receive: Receive, latency: float = 0.0) -> Response:
         """Return the response of `app`, or the one to the first request with the same idempotency key."""
         key = Headers(scope=scope).get("idempotency-key", "")
         if scope["method"] not in ("POST", "PATCH") or not key:
             await asyncio.sleep(latency)
             return await self._call_app(scope, receive)
-        keys, body = self._sandbox.idempotency_keys, await _body(receive)
+        keys, body = self._sandbox.idempotency_keys, await Request(scope, receive).body()
         request = f"{scope['method']} {scope['path']}?".encode() + scope["query_string"] + b"\n" + body
         try:
             known = keys.begin(key, request, self._sandbox.now())
@@ -90,7 +90,7 @@ class CodatApiMiddleware:
         if known:
             await asyncio.sleep(latency)
             return known
-        response: BufferedResponse | None = None
+        response: Response | None = None
         try:
             await asyncio.sleep(latency)
             response = await self._call_app(scope, _receive_again(body, receive))
@@ -98,7 +98,7 @@ class CodatApiMiddleware:
             keys.end(key, response)
         return response
 
-    async def _call_app(self, scope: Scope, receive: Receive) -> BufferedResponse:
+    async def _call_app(self, scope: Scope, receive: Receive) -> Response:
         messages: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -106,8 +106,8 @@ class CodatApiMiddleware:
 
         await self._app(scope, receive, keep)
         start, *bodies = messages
-        headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
-        return BufferedResponse(start["status"], headers, b"".join(body.get("body", b"") for body in bodies))
+        content = b"".join(body.get("body", b"") for body in bodies)
+        return Response(content, start["status"], Headers(raw=start["headers"]))
 
     async def _send_stub(self, stub: StubResponse, scope: Scope, receive: Receive, send: Send) -> None:
         response = _stub_response(stub)
@@ -116,30 +116,26 @@ class CodatApiMiddleware:
             response = response or own
         await asyncio.sleep(stub.delay.total_seconds())
         if not stub.close:
-            is_cut = stub.cut_after is not None
-            await _send(response, self._limit_headers(), send, cut_after=stub.cut_after)
-            if not is_cut:
+            await self._send(response, send, stub.cut_after)
+            if stub.cut_after is None:
                 return
         self._sandbox.close_connection(scope["client"])
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    def _limit_headers(self) -> tuple[tuple[str, str], ...]:
+    async def _send(self, response: Response, send: Send, cut_after: int | None = None) -> None:
+        """Send a response with the headers of the limits that it lacks, or the first `cut_after` bytes of its body."""
         limits, quota = self._sandbox.limits, self._sandbox.quota
-        return (
-            ("X-Rate-Limit-Limit", str(quota)),
-            ("X-Rate-Limit-Remaining", str(limits.remaining(quota, self._sandbox.now()))),
-            ("X-Rate-Limit-Reset", str(int(limits.resets_at().timestamp()))),
-        )
-
-
-async def _body(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(parts)
+        headers = {
+            "x-rate-limit-limit": str(quota),
+            "x-rate-limit-remaining": str(limits.remaining(quota, self._sandbox.now())),
+            "x-rate-limit-reset": str(int(limits.resets_at().timestamp())),
+            **response.headers,
+        }
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": response.status_code, "headers": raw})
+        is_cut = cut_after is not None
+        await send({"type": "http.response.body", "body": response.body[:cut_after], "more_body": is_cut})
 
 
 def _receive_again(body: bytes, receive: Receive) -> Receive:
@@ -152,34 +148,12 @@ def _receive_again(body: bytes, receive: Receive) -> Receive:
     return next_message
 
 
-def _error(status: int, message: str, scope: Scope, *headers: tuple[str, str]) -> BufferedResponse:
-    response = JSONResponse(responses.error(status, message, scope["state"]["correlation_id"]), status_code=status)
-    return BufferedResponse(status, (*response.headers.items(), *headers), bytes(response.body))
+def _error(status: int, message: str, scope: Scope) -> Response:
+    return JSONResponse(responses.error(status, message, scope["state"]["correlation_id"]), status_code=status)
 
 
-def _stub_response(stub: StubResponse) -> BufferedResponse | None:
+def _stub_response(stub: StubResponse) -> Response | None:
     """Return the response that the stub defines, or None if it uses the sandbox's own."""
     if stub.status is None:
         return None
-    body = stub.body.encode()
-    defaults = {} if stub.status == 204 else {"content-length": str(len(body)), "content-type": "application/json"}
-    headers = {name.lower(): value for name, value in stub.headers.items()}
-    return BufferedResponse(stub.status, tuple({**defaults, **headers}.items()), body)
-
-
-async def _send(
-    response: BufferedResponse, default_headers: tuple[tuple[str, str], ...], send: Send, cut_after: int | None = None
-) -> None:
-    """Send a response with the default headers that it lacks, and only the first `cut_after` bytes of its body."""
-    names = {name.lower() for name, _ in response.headers}
-    headers = [*response.headers, *(header for header in default_headers if header[0].lower() not in names)]
-    await send(
-        {
-            "type": "http.response.start",
-            "status": response.status,
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
-        }
-    )
-    is_cut = cut_after is not None
-    body = response.body[:cut_after] if is_cut else response.body
-    await send({"type": "http.response.body", "body": body, "more_body": is_cut})
+    return Response(stub.body, stub.status, stub.headers, media_type=None if stub.status == 204 else "application/json")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypedDict
 
 from codat_sandbox.platforms import Platform
 
@@ -73,6 +74,15 @@ class Connection:
     error: str | None = None
 
 
+class ConnectionChanges(TypedDict, total=False):
+    """What can be changed of a connection apart from its status."""
+
+    machine_online: bool
+    platform_works: bool
+    refuses_reads: bool
+    one_time: bool
+
+
 @dataclass(frozen=True, slots=True)
 class CompanyReference:
     """A reference from a company to its parent or to a subsidiary."""
@@ -102,7 +112,12 @@ class Company:
     @property
     def is_active(self) -> bool:
         """Return whether the company has a linked connection, and so counts towards Codat's daily quota."""
-        return any(connection.status is ConnectionStatus.LINKED for connection in self.connections)
+        return bool(self.linked)
+
+    @property
+    def linked(self) -> list[str]:
+        """Return the ids of the linked connections."""
+        return [each.id for each in self.connections if each.status is ConnectionStatus.LINKED]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +173,23 @@ class Truth:
         return self.obstacle is None
 
 
+class EventType(StrEnum):
+    """Codat's names of events, apart from those of reads, of which some begin with a product's name."""
+
+    COMPANY_CREATED = "company.created"
+    COMPANY_DELETED = "company.deleted"
+    CONNECTION_CREATED = "connection.created"
+    CONNECTION_CONNECTED = "connection.connected"
+    CONNECTION_FAILED = "connection.failed"
+    CONNECTION_DISCONNECTED = "connection.disconnected"
+    CONNECTION_RECONNECTED = "connection.reconnected"
+    CONNECTION_DELETED = "connection.deleted"
+    PRODUCT_ADDED = "company.product.added"
+    PRODUCT_REMOVED = "company.product.removed"
+    QUOTA_REACHED = "client.rateLimit.reached"
+    QUOTA_RESET = "client.rateLimit.reset"
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """One data type of a `read.completed` event.
@@ -186,17 +218,6 @@ class ReadCompleted:
     event_type: str
 
 
-class ConnectionEventType(StrEnum):
-    """Codat's names of connection events."""
-
-    CREATED = "connection.created"
-    CONNECTED = "connection.connected"
-    FAILED = "connection.failed"
-    DISCONNECTED = "connection.disconnected"
-    RECONNECTED = "connection.reconnected"
-    DELETED = "connection.deleted"
-
-
 @dataclass(frozen=True, slots=True)
 class ConnectionEvent:
     """A change of a connection."""
@@ -205,14 +226,7 @@ class ConnectionEvent:
     generated: datetime
     company: Company
     connection: Connection
-    event_type: ConnectionEventType
-
-
-class CompanyEventType(StrEnum):
-    """Codat's names of company events."""
-
-    CREATED = "company.created"
-    DELETED = "company.deleted"
+    event_type: EventType
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,14 +236,7 @@ class CompanyEvent:
     id: str
     generated: datetime
     company: Company
-    event_type: CompanyEventType
-
-
-class ProductEventType(StrEnum):
-    """Codat's names of the events about a company's products."""
-
-    ADDED = "company.product.added"
-    REMOVED = "company.product.removed"
+    event_type: EventType
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +247,7 @@ class ProductEvent:
     generated: datetime
     company: Company
     product: str
-    event_type: ProductEventType
-
-
-class RateLimitEventType(StrEnum):
-    """Codat's names of the events about the daily quota."""
-
-    REACHED = "client.rateLimit.reached"
-    RESET = "client.rateLimit.reset"
+    event_type: EventType
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class RateLimitEvent:
     daily_quota: int
     quota_remaining: int
     expiry: datetime
-    event_type: RateLimitEventType
+    event_type: EventType
 
 
 Event = ReadCompleted | ConnectionEvent | CompanyEvent | ProductEvent | RateLimitEvent

@@ -83,145 +83,64 @@ class Platform:
     on_premise: bool = False
 
 
-XERO = Platform(
+def _platform(name: str, key: str, source_type: SourceType, data_types: str, *, on_premise: bool = False) -> Platform:
+    return Platform(name, key, source_type, tuple(DataType(each) for each in data_types.split()), on_premise)
+
+
+XERO = _platform(
     "Xero",
     "gbol",
     SourceType.ACCOUNTING,
-    (
-        DataType.BALANCE_SHEET,
-        DataType.BANK_TRANSACTIONS,
-        DataType.BILLS,
-        DataType.CHART_OF_ACCOUNTS,
-        DataType.CUSTOMERS,
-        DataType.INVOICES,
-        DataType.JOURNALS,
-        DataType.PROFIT_AND_LOSS,
-    ),
+    "balanceSheet bankTransactions bills chartOfAccounts customers invoices journals profitAndLoss",
 )
-QUICKBOOKS_ONLINE = Platform(
+QUICKBOOKS_ONLINE = _platform(
     "QuickBooks Online",
     "qhyg",
     SourceType.ACCOUNTING,
-    (
-        DataType.ACCOUNT_TRANSACTIONS,
-        DataType.BALANCE_SHEET,
-        DataType.BILLS,
-        DataType.CHART_OF_ACCOUNTS,
-        DataType.INVOICES,
-        DataType.PAYMENTS,
-        DataType.PROFIT_AND_LOSS,
-    ),
+    "accountTransactions balanceSheet bills chartOfAccounts invoices payments profitAndLoss",
 )
-QUICKBOOKS_DESKTOP = Platform(
+QUICKBOOKS_DESKTOP = _platform(
     "QuickBooks Desktop",
     "pqsw",
     SourceType.ACCOUNTING,
-    (
-        DataType.BALANCE_SHEET,
-        DataType.BILLS,
-        DataType.INVOICES,
-        DataType.PROFIT_AND_LOSS,
-        DataType.SUPPLIERS,
-    ),
+    "balanceSheet bills invoices profitAndLoss suppliers",
     on_premise=True,
 )
-SAGE_50 = Platform(
-    "Sage 50 (UK)",
-    "hbql",
-    SourceType.ACCOUNTING,
-    (
-        DataType.BALANCE_SHEET,
-        DataType.BILLS,
-        DataType.CUSTOMERS,
-        DataType.INVOICES,
-        DataType.SUPPLIERS,
-    ),
-    on_premise=True,
+SAGE_50 = _platform(
+    "Sage 50 (UK)", "hbql", SourceType.ACCOUNTING, "balanceSheet bills customers invoices suppliers", on_premise=True
 )
-MYOB = Platform(
-    "MYOB Business",
-    "pdvj",
-    SourceType.ACCOUNTING,
-    (
-        DataType.BALANCE_SHEET,
-        DataType.BILLS,
-        DataType.INVOICES,
-        DataType.PROFIT_AND_LOSS,
-        DataType.TAX_RATES,
-    ),
-)
-PLAID = Platform(
+MYOB = _platform("MYOB Business", "pdvj", SourceType.ACCOUNTING, "balanceSheet bills invoices profitAndLoss taxRates")
+PLAID = _platform(
     "Plaid",
     "suuo",
     SourceType.BANKING,
-    (
-        DataType.BANKING_ACCOUNT_BALANCES,
-        DataType.BANKING_ACCOUNTS,
-        DataType.BANKING_TRANSACTION_CATEGORIES,
-        DataType.BANKING_TRANSACTIONS,
-    ),
+    "banking-accountBalances banking-accounts banking-transactionCategories banking-transactions",
 )
-TRUELAYER = Platform(
+TRUELAYER = _platform(
     "TrueLayer",
     "upvr",
     SourceType.BANKING,
-    (
-        DataType.BANKING_ACCOUNT_BALANCES,
-        DataType.BANKING_ACCOUNTS,
-        DataType.BANKING_TRANSACTION_CATEGORIES,
-        DataType.BANKING_TRANSACTIONS,
-    ),
+    "banking-accountBalances banking-accounts banking-transactionCategories banking-transactions",
 )
-SHOPIFY = Platform(
+SHOPIFY = _platform(
     "Shopify",
     "fztf",
     SourceType.COMMERCE,
-    (
-        DataType.COMMERCE_COMPANY_INFO,
-        DataType.COMMERCE_CUSTOMERS,
-        DataType.COMMERCE_ORDERS,
-        DataType.COMMERCE_PAYMENTS,
-        DataType.COMMERCE_PRODUCTS,
-    ),
+    "commerce-companyInfo commerce-customers commerce-orders commerce-payments commerce-products",
 )
-STRIPE = Platform(
+STRIPE = _platform(
     "Stripe",
     "exgd",
     SourceType.COMMERCE,
-    (
-        DataType.COMMERCE_COMPANY_INFO,
-        DataType.COMMERCE_DISPUTES,
-        DataType.COMMERCE_PAYMENTS,
-        DataType.COMMERCE_TRANSACTIONS,
-    ),
+    "commerce-companyInfo commerce-disputes commerce-payments commerce-transactions",
 )
-SQUARE = Platform(
-    "Square",
-    "zsth",
-    SourceType.COMMERCE,
-    (
-        DataType.COMMERCE_LOCATIONS,
-        DataType.COMMERCE_ORDERS,
-        DataType.COMMERCE_PAYMENTS,
-        DataType.COMMERCE_PRODUCTS,
-    ),
+SQUARE = _platform(
+    "Square", "zsth", SourceType.COMMERCE, "commerce-locations commerce-orders commerce-payments commerce-products"
 )
 
-PLATFORMS = {
-    platform.name: platform
-    for platform in (
-        XERO,
-        QUICKBOOKS_ONLINE,
-        QUICKBOOKS_DESKTOP,
-        SAGE_50,
-        MYOB,
-        PLAID,
-        TRUELAYER,
-        SHOPIFY,
-        STRIPE,
-        SQUARE,
-    )
-}
+_ALL = (XERO, QUICKBOOKS_ONLINE, QUICKBOOKS_DESKTOP, SAGE_50, MYOB, PLAID, TRUELAYER, SHOPIFY, STRIPE, SQUARE)
+PLATFORMS = {platform.name: platform for platform in _ALL}
+PLATFORMS_BY_KEY = {platform.integration_key: platform for platform in _ALL}
 
 FETCH_ON_FIRST_LINK = frozenset(
     {

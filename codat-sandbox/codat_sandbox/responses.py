@@ -218,7 +218,7 @@ def page(path: str, items: Sequence[object], page_number: int, page_size: int, o
     }
 
 
-def error(status: int, message: str, correlation_id: str, *, can_be_retried: str = "Unknown") -> Json:
+def error(status: int, message: str, correlation_id: str) -> Json:
     """Return the body of an error response."""
     return {
         "statusCode": status,
@@ -226,7 +226,7 @@ def error(status: int, message: str, correlation_id: str, *, can_be_retried: str
         "error": message,
         "correlationId": correlation_id,
         "validation": None,
-        "canBeRetried": can_be_retried,
+        "canBeRetried": "Unknown",
         "detailedErrorCode": 0,
     }
 

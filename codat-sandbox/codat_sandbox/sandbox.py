@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from codat_sandbox.backend import CodatBackend
 from codat_sandbox.idempotency import IdempotencyKeys
@@ -14,6 +15,8 @@ from codat_sandbox.limits import Limits
 from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import Stubs
 from codat_sandbox.webhooks import Webhooks
+
+_Result = TypeVar("_Result")
 
 
 def new_signing_secret() -> str:
@@ -50,6 +53,12 @@ class Sandbox:
         """Return the number of requests allowed a day."""
         return self.limits.quota(self.settings, self.backend.active_companies)
 
+    def do(self, change: Callable[[CodatBackend, datetime], _Result]) -> _Result:
+        """Change the backend now, send the webhooks that the change causes, and return its result."""
+        result = change(self.backend, self.now())
+        self.changed()
+        return result
+
     def reset(self, settings: Settings) -> None:
         """Start again with a new backend, and without webhook consumers, call counts and stub responses."""
         self.webhooks.clear()
@@ -70,7 +79,9 @@ class Sandbox:
             next_times = [time for time in (self.backend.next_transition, self.limits.resets_at()) if time]
             seconds = (min(next_times) - self.now()).total_seconds()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout=max(0.0, seconds))
+                # Until Python 3.12, `asyncio.wait_for` ignores a cancellation at the moment of the change.
+                async with asyncio.timeout(seconds):
+                    await self._changed.wait()
             self._changed.clear()
 
     def _begin(self, settings: Settings) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from codat_sandbox.companies import NewCompany
-from codat_sandbox.errors import CompanyNotFoundError, ConnectionNotFoundError, DatasetNotFoundError
+from codat_sandbox.errors import NotFoundError
 from codat_sandbox.feeds import Feed
 from codat_sandbox.model import Company, CompanyReference, Connection
 from codat_sandbox.syncs import Sync
@@ -13,7 +13,8 @@ from codat_sandbox.syncs import Sync
 class Store:
     """Companies with their connections, feeds and syncs.
 
-    Companies and connections are immutable and are replaced on a change. Feeds and syncs are changed in place.
+    Companies and connections are immutable and are replaced on a change. Feeds and syncs are changed in place. What
+    takes an id raises `NotFoundError` if nothing has it.
     """
 
     def __init__(self) -> None:
@@ -23,12 +24,8 @@ class Store:
         self._feeds: dict[str, list[Feed]] = {}
         self._history: dict[str, list[Sync]] = {}
         self._syncs: dict[str, Sync] = {}
-        self._active_companies = 0
-
-    @property
-    def active_companies(self) -> int:
-        """Return the number of companies that have a linked connection."""
-        return self._active_companies
+        self.active_companies = 0
+        """How many companies have a linked connection."""
 
     def __contains__(self, company_id: str) -> bool:
         return company_id in self._companies
@@ -38,33 +35,21 @@ class Store:
         return list(self._companies.values())
 
     def company(self, company_id: str) -> Company:
-        """Return one company.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Return one company."""
         try:
             return self._companies[company_id]
         except KeyError:
-            raise CompanyNotFoundError(company_id) from None
+            raise NotFoundError("Company", company_id) from None
 
     def connection(self, company_id: str, connection_id: str) -> Connection:
-        """Return one connection of a company.
-
-        Raises:
-            CompanyNotFoundError, ConnectionNotFoundError: there is no such company or connection.
-        """
+        """Return one connection of a company."""
         for connection in self.company(company_id).connections:
             if connection.id == connection_id:
                 return connection
-        raise ConnectionNotFoundError(connection_id)
+        raise NotFoundError("Data connection", connection_id)
 
     def feeds(self, company_id: str, connection_id: str | None = None) -> Sequence[Feed]:
-        """Return the feeds of a company, or of one of its connections.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Return the feeds of a company, or of one of its connections."""
         self.company(company_id)
         feeds = self._feeds[company_id]
         return [feed for feed in feeds if connection_id is None or feed.connection_id == connection_id]
@@ -75,24 +60,16 @@ class Store:
             yield from feeds
 
     def history(self, company_id: str) -> Sequence[Sync]:
-        """Return the syncs of a company in the order in which they were requested.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Return the syncs of a company in the order in which they were requested."""
         self.company(company_id)
         return self._history[company_id]
 
     def sync(self, company_id: str, dataset_id: str) -> Sync:
-        """Return the sync of one dataset of a company.
-
-        Raises:
-            CompanyNotFoundError, DatasetNotFoundError: there is no such company or dataset.
-        """
+        """Return the sync of one dataset of a company."""
         self.company(company_id)
         sync = self._syncs.get(dataset_id)
         if sync is None or sync.as_requested.company_id != company_id:
-            raise DatasetNotFoundError(dataset_id)
+            raise NotFoundError("Dataset", dataset_id)
         return sync
 
     def add_company(self, new: NewCompany) -> None:
@@ -100,19 +77,15 @@ class Store:
         company = new.company
         self.companies_added += 1
         self._companies[company.id] = company
-        self._active_companies += company.is_active
+        self.active_companies += company.is_active
         self._feeds[company.id] = list(new.feeds)
         self._history[company.id] = list(new.past)
         self._syncs.update((sync.as_requested.id, sync) for sync in new.past)
 
     def delete_company(self, company_id: str) -> Company:
-        """Delete a company with its feeds and syncs, and return it as it was.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Delete a company with its feeds and syncs, and return it as it was."""
         company = self.company(company_id)
-        self._active_companies -= company.is_active
+        self.active_companies -= company.is_active
         self.set_parent(company_id, None)
         for subsidiary in company.subsidiaries:
             self.set_parent(subsidiary.id, None)
@@ -121,72 +94,43 @@ class Store:
             del self._syncs[sync.as_requested.id]
         return company
 
-    def set_details(self, company_id: str, name: str | None, tags: dict[str, str] | None) -> Company:
-        """Replace the name and the tags of a company, unless they are None, and return the company.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
-        company = self.company(company_id)
-        self._put(replace(company, name=name or company.name, tags=company.tags if tags is None else tags))
-        return self.company(company_id)
-
-    def set_products(self, company_id: str, products: tuple[str, ...]) -> Company:
-        """Replace the products of a company, and return the company.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
-        self._put(replace(self.company(company_id), products=products))
-        return self.company(company_id)
+    def put(self, company: Company) -> Company:
+        """Replace the company of the same id, and return it."""
+        self.active_companies += company.is_active - self._companies[company.id].is_active
+        self._companies[company.id] = company
+        return company
 
     def set_parent(self, company_id: str, parent_id: str | None) -> None:
-        """Make a company a subsidiary of another one, or of none.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Make a company a subsidiary of another one, or of none."""
         company = self.company(company_id)
         if company.parent:
             former = self.company(company.parent.id)
             subsidiaries = tuple(each for each in former.subsidiaries if each.id != company_id)
-            self._put(replace(former, subsidiaries=subsidiaries))
+            self.put(replace(former, subsidiaries=subsidiaries))
         if parent_id is None:
-            self._put(replace(company, parent=None))
+            self.put(replace(company, parent=None))
             return
         parent = self.company(parent_id)
         reference = CompanyReference(company_id, company.name)
-        self._put(replace(parent, subsidiaries=(*parent.subsidiaries, reference)))
-        self._put(replace(company, parent=CompanyReference(parent_id, parent.name)))
+        self.put(replace(parent, subsidiaries=(*parent.subsidiaries, reference)))
+        self.put(replace(company, parent=CompanyReference(parent_id, parent.name)))
 
     def add_connection(self, company_id: str, connection: Connection, feeds: Sequence[Feed]) -> None:
-        """Add a connection with its feeds to a company.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Add a connection with its feeds to a company."""
         company = self.company(company_id)
-        self._put(replace(company, connections=(*company.connections, connection)))
+        self.put(replace(company, connections=(*company.connections, connection)))
         self._feeds[company_id] += feeds
 
     def put_connection(self, company_id: str, connection: Connection) -> None:
-        """Replace the connection of the same id.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Replace the connection of the same id."""
         company = self.company(company_id)
         connections = tuple(connection if each.id == connection.id else each for each in company.connections)
-        self._put(replace(company, connections=connections))
+        self.put(replace(company, connections=connections))
 
     def delete_connection(self, company_id: str, connection_id: str) -> None:
-        """Delete a connection with its feeds; its datasets stay in the history.
-
-        Raises:
-            CompanyNotFoundError: there is no such company.
-        """
+        """Delete a connection with its feeds; its datasets stay in the history."""
         company = self.company(company_id)
-        self._put(replace(company, connections=tuple(each for each in company.connections if each.id != connection_id)))
+        self.put(replace(company, connections=tuple(each for each in company.connections if each.id != connection_id)))
         self._feeds[company_id] = [feed for feed in self._feeds[company_id] if feed.connection_id != connection_id]
 
     def add_sync(self, sync: Sync) -> None:
@@ -194,7 +138,3 @@ class Store:
         dataset = sync.as_requested
         self._syncs[dataset.id] = sync
         self._history[dataset.company_id].append(sync)
-
-    def _put(self, company: Company) -> None:
-        self._active_companies += company.is_active - self._companies[company.id].is_active
-        self._companies[company.id] = company

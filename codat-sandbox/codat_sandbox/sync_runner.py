@@ -9,10 +9,9 @@ from random import Random
 
 from codat_sandbox import syncs
 from codat_sandbox.companies import random_uuid
-from codat_sandbox.connection_status import change_status
 from codat_sandbox.events import EventLog
 from codat_sandbox.feeds import Feed
-from codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, Read, RequestedBy
+from codat_sandbox.model import ConnectionStatus, Dataset, DatasetStatus, EventType, Read, RequestedBy
 from codat_sandbox.platforms import FETCH_ON_FIRST_LINK, is_custom
 from codat_sandbox.settings import Settings
 from codat_sandbox.store import Store
@@ -21,6 +20,10 @@ from codat_sandbox.timers import Timers
 
 ONE_TIME_LASTS = timedelta(minutes=1)
 """How long a one-time connection stays linked after its first syncs."""
+_LINK_ERRORS = {
+    ConnectionStatus.PENDING_AUTH: "The customer cancelled linking.",
+    ConnectionStatus.DEAUTHORIZED: "The platform refused the authorization.",
+}
 
 
 class SyncRunner:
@@ -94,6 +97,15 @@ class SyncRunner:
             if is_of_product and feed.connection_id in connection_ids and feed.running is None:
                 self.start(feed, requested_by, now, product)
 
+    def change_status(self, company_id: str, connection_id: str, status: ConnectionStatus, now: datetime) -> None:
+        """Set the status of a connection, and add the event that Codat sends for the change, if any."""
+        before = self._store.connection(company_id, connection_id)
+        connection = replace(before, status=status, error=_LINK_ERRORS.get(status))
+        self._store.put_connection(company_id, connection)
+        event_type = _event_of(before.status, status)
+        if event_type is not None:
+            self._events.add_connection_event(event_type, self._store.company(company_id), connection, now)
+
     def end_all(self, company_id: str, connection_id: str, status: DatasetStatus, now: datetime) -> None:
         """End every running sync of a connection in `status`."""
         for feed in self._store.feeds(company_id, connection_id):
@@ -126,10 +138,11 @@ class SyncRunner:
     def _step(self, feed: Feed, sync: Sync, now: datetime) -> None:
         if not sync.is_running or feed.company_id not in self._store:
             return
-        needs_machine = self._is_on_premise(feed) and self._needs_machine(sync)
+        connection = self._store.connection(feed.company_id, feed.connection_id)
+        needs_machine = connection.platform.on_premise and self._needs_machine(sync)
         if needs_machine and sync.status is DatasetStatus.FETCHING:
             sync.description = syncs.WAITING
-        if needs_machine and self._is_offline(feed):
+        if needs_machine and not connection.machine_online:
             sync.waits_for_machine = True
             return
         opens_at = self.settings.machine_opens_at(now) if needs_machine else now
@@ -146,13 +159,6 @@ class SyncRunner:
         """Return whether the next step of a sync waits until its machine is online."""
         waiting = sync.status if self.settings.machine_waits_in == "Fetching" else sync.next_status
         return waiting is DatasetStatus.FETCHING
-
-    def _is_on_premise(self, feed: Feed) -> bool:
-        return self._store.connection(feed.company_id, feed.connection_id).platform.on_premise
-
-    def _is_offline(self, feed: Feed) -> bool:
-        connection = self._store.connection(feed.company_id, feed.connection_id)
-        return connection.platform.on_premise and not connection.machine_online
 
     def _ended(self, feed: Feed, sync: Sync, now: datetime) -> None:
         before = feed.latest_successful
@@ -181,28 +187,19 @@ class SyncRunner:
             and not connection.refuses_reads
             and not sync.end_is_forced
         ):
-            change_status(
-                self._store,
-                self._events,
-                feed.company_id,
-                feed.connection_id,
-                ConnectionStatus.DEAUTHORIZED,
-                now,
-            )
+            self.change_status(feed.company_id, feed.connection_id, ConnectionStatus.DEAUTHORIZED, now)
         self.schedule(feed, now)
         self._report(feed.company_id, read, now)
 
     def _end_one_time(self, feed: Feed, now: datetime) -> None:
         if feed.company_id in self._store:
-            of_connection = feed.company_id, feed.connection_id
-            change_status(self._store, self._events, *of_connection, ConnectionStatus.DEAUTHORIZED, now)
+            self.change_status(feed.company_id, feed.connection_id, ConnectionStatus.DEAUTHORIZED, now)
 
     def _start_scheduled(self, feed: Feed, now: datetime) -> None:
         is_superseded = feed.scheduled_at != now
         if is_superseded or feed.running is not None or feed.company_id not in self._store:
             return
-        connections = self._store.company(feed.company_id).connections
-        if feed.connection_id in {each.id for each in connections if each.status is ConnectionStatus.LINKED}:
+        if feed.connection_id in self._store.company(feed.company_id).linked:
             self.start(feed, RequestedBy.SCHEDULE, now)
 
     def _report(self, company_id: str, read: Read, now: datetime) -> None:
@@ -221,3 +218,14 @@ class SyncRunner:
         reads = self._unreported.pop(company_id, [])
         if reads:
             self._events.add_reads(self._store.company(company_id), reads, now)
+
+
+def _event_of(before: ConnectionStatus, after: ConnectionStatus) -> EventType | None:
+    if after is ConnectionStatus.PENDING_AUTH:
+        return EventType.CONNECTION_FAILED
+    if before is after:
+        return None
+    if after is not ConnectionStatus.LINKED:
+        return EventType.CONNECTION_DISCONNECTED
+    is_first_link = before is ConnectionStatus.PENDING_AUTH
+    return EventType.CONNECTION_CONNECTED if is_first_link else EventType.CONNECTION_RECONNECTED

@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from codat_sandbox import responses
 from codat_sandbox.companies import random_uuid
-from codat_sandbox.errors import BadRequestError, WebhookNotFoundError
+from codat_sandbox.errors import BadRequestError, NotFoundError
 from codat_sandbox.model import Event, RateLimitEvent
 from codat_sandbox.settings import Settings
 
@@ -111,15 +111,11 @@ class Webhooks:
         return list(self._consumers.values())
 
     def consumer(self, consumer_id: str) -> Consumer:
-        """Return one consumer.
-
-        Raises:
-            WebhookNotFoundError: there is no such consumer.
-        """
+        """Return one consumer."""
         try:
             return self._consumers[consumer_id]
         except KeyError:
-            raise WebhookNotFoundError(consumer_id) from None
+            raise NotFoundError("Webhook consumer", consumer_id) from None
 
     def add_consumer(
         self, url: str, event_types: Sequence[str], company_tags: Sequence[str], *, disabled: bool
@@ -141,20 +137,12 @@ class Webhooks:
         return consumer
 
     def delete_consumer(self, consumer_id: str) -> None:
-        """Delete a consumer.
-
-        Raises:
-            WebhookNotFoundError: there is no such consumer.
-        """
+        """Delete a consumer."""
         self.consumer(consumer_id)
         del self._consumers[consumer_id]
 
     def rotate_secret(self, consumer_id: str) -> Consumer:
-        """Add a new signing secret to a consumer, and return the consumer. The previous secret signs too.
-
-        Raises:
-            WebhookNotFoundError: there is no such consumer.
-        """
+        """Add a new signing secret to a consumer, and return the consumer. The previous secret signs too."""
         consumer = self.consumer(consumer_id)
         newest = consumer.secrets[0]
         consumer.secrets = (_secret(Random(f"{newest}/rotated")), newest)

@@ -50,7 +50,7 @@ def platforms_fail() -> World:
     for company in backend.companies():
         for connection in company.connections:
             if connection.platform.on_premise:
-                backend.set_machine_online(company.id, connection.id, False, now)
+                backend.change_connection(company.id, connection.id, now, machine_online=False)
     world.pass_time(10 * HOUR, every=5 * MINUTE)
     return world
 

@@ -1,39 +1,39 @@
-import os
-import signal
+"""The command `codat-sandbox`. `test_package.py` runs it as it is installed."""
+
 import socket
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
-import httpx
+import pytest
+from typer import BadParameter
 
-FOLDER = Path(__file__).parents[2] / "codat-sandbox"
-COMMAND = [sys.executable, "-m", "codat_sandbox"]
+from codat_sandbox import __main__ as command
+from codat_sandbox.sandbox import Sandbox
 
 
-def test_a_key_that_is_given_is_expected_and_not_printed() -> None:
-    with subprocess.Popen(
-        [*COMMAND, "--port", "0", "--companies", "2"],
-        cwd=FOLDER,
-        env=os.environ | {"SANDBOX_API_KEY": "canary"},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        printed = [process.stdout.readline() for _ in range(4)]
-        base_url = printed[0].removeprefix("Codat sandbox ready at ").strip()
-        response = httpx.get(f"{base_url}/companies", headers={"Authorization": "Basic Y2FuYXJ5"}, trust_env=False)
-        process.send_signal(signal.SIGINT)
+def test_a_key_that_is_given_is_expected_and_not_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served: list[Sandbox] = []
 
-    assert response.json()["totalResults"] == 2
-    assert process.returncode == 0
-    assert "canary" not in "".join(printed)
+    class Server:
+        def __init__(self, sandbox: Sandbox, on_start: Callable[[], None]) -> None:
+            served.append(sandbox)
+            self._on_start = on_start
+
+        def run(self, **_: object) -> None:
+            self._on_start()
+
+    monkeypatch.setattr(command, "create_server", Server)
+    monkeypatch.setenv("SANDBOX_API_KEY", "canary")
+    command.serve(port=0, companies=2)
+
+    assert [sandbox.api_key for sandbox in served] == ["canary"]
+    assert len(served[0].backend.companies()) == 2
+    printed = capsys.readouterr().out
+    assert "as in SANDBOX_API_KEY" in printed
+    assert "canary" not in printed
 
 
 def test_a_port_in_use_is_reported() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        ended = subprocess.run([*COMMAND, "--port", port], cwd=FOLDER, capture_output=True, text=True, check=False)
-
-    assert ended.returncode == 2
-    assert port in ended.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(BadParameter, match="choose another port"):
+        command.serve(port=taken.getsockname()[1])

@@ -3,21 +3,9 @@
 import pytest
 
 from codat_sandbox.backend import CodatBackend
-from codat_sandbox.errors import (
-    CompanyNotFoundError,
-    NoLinkedConnectionError,
-)
-from codat_sandbox.model import (
-    CompanyEvent,
-    ConnectionEvent,
-    ConnectionStatus,
-    DatasetStatus,
-)
-from codat_sandbox.platforms import (
-    PLAID,
-    XERO,
-    DataType,
-)
+from codat_sandbox.errors import NoLinkedConnectionError, NotFoundError
+from codat_sandbox.model import CompanyEvent, ConnectionEvent, ConnectionStatus, DatasetStatus
+from codat_sandbox.platforms import PLAID, XERO, DataType
 from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend, reads
 
@@ -80,7 +68,7 @@ def test_reads_can_be_refused_for_a_while_although_the_connection_stays_linked(s
     [connection] = company.connections
     ends = []
     for minute, refuses in enumerate((True, False), start=1):
-        backend.set_refuses_reads(company.id, connection.id, refuses, NOON + minute * MINUTE)
+        backend.change_connection(company.id, connection.id, NOON + minute * MINUTE, refuses_reads=refuses)
         read = backend.queue(company.id, DataType.INVOICES, NOON + minute * MINUTE)
         ends.append(backend.dataset(company.id, read.id, NOON + (minute + 1) * MINUTE).status)
 
@@ -113,7 +101,7 @@ def test_creating_and_deleting_a_company_sends_events(settings: Settings) -> Non
     assert [event.event_type for event in created] == ["company.created", "connection.created", "connection.connected"]
     assert [event.event_type for event in deleted] == ["company.deleted"]
     assert isinstance(deleted[0], CompanyEvent)
-    with pytest.raises(CompanyNotFoundError):
+    with pytest.raises(NotFoundError):
         backend.data_status(company.id, NOON + MINUTE)
 
 

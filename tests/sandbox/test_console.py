@@ -1,6 +1,7 @@
 """The sandbox's pages, in a real browser and over HTTP."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -98,7 +99,8 @@ def test_every_action_is_done_or_says_why_not(page: httpx.Client, sandbox: Runni
 
 
 def test_what_others_wrote_is_escaped(page: httpx.Client, sandbox: RunningSandbox) -> None:
-    sandbox.do(lambda s: s.backend._store.set_details(s.backend.companies()[0].id, "<script>alert(1)</script>", None))
+    [first, *_] = sandbox.do(lambda s: s.backend.companies())
+    sandbox.do(lambda s: s.backend._store.put(replace(first, name="<script>alert(1)</script>")))
 
     assert "<script>alert" not in page.get(CONSOLE, params={"notice": "<script>alert(2)", "find": "<script>"}).text
 

@@ -4,21 +4,9 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 
 from codat_sandbox.backend import CodatBackend
-from codat_sandbox.errors import (
-    DatasetAlreadyInProgressError,
-)
-from codat_sandbox.model import (
-    CompanyReference,
-    ConnectionStatus,
-    DatasetStatus,
-    Truth,
-)
-from codat_sandbox.platforms import (
-    QUICKBOOKS_DESKTOP,
-    XERO,
-    DataType,
-    SourceType,
-)
+from codat_sandbox.errors import DatasetAlreadyInProgressError
+from codat_sandbox.model import CompanyReference, ConnectionStatus, DatasetStatus, Truth
+from codat_sandbox.platforms import QUICKBOOKS_DESKTOP, XERO, DataType, SourceType
 from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import DAY, HOUR, MINUTE, NOON, empty_backend
 

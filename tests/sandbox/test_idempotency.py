@@ -6,13 +6,14 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from starlette.responses import Response
 
 from codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
-from codat_sandbox.idempotency import BufferedResponse, IdempotencyKeys
+from codat_sandbox.idempotency import IdempotencyKeys
 from codat_sandbox.server import RunningSandbox
 from tests.sandbox.conftest import MINUTE, NOON
 
-RESPONSE = BufferedResponse(200, (("content-type", "application/json"),), b"{}")
+RESPONSE = Response(b"{}")
 
 
 def test_a_response_is_repeated_for_90_minutes() -> None:
@@ -45,7 +46,7 @@ def test_a_key_that_was_used_for_another_request_is_refused() -> None:
 def test_a_429_is_not_repeated() -> None:
     keys = IdempotencyKeys()
     keys.begin("key", b"request", NOON)
-    keys.end("key", BufferedResponse(429, (), b""))
+    keys.end("key", Response(status_code=429))
 
     assert keys.begin("key", b"request", NOON) is None
 

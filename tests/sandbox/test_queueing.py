@@ -2,20 +2,9 @@
 
 import pytest
 
-from codat_sandbox.errors import (
-    DatasetAlreadyInProgressError,
-    NotSupportedByPlatformError,
-)
-from codat_sandbox.model import (
-    ConnectionStatus,
-)
-from codat_sandbox.platforms import (
-    FETCH_ON_FIRST_LINK,
-    PLAID,
-    TRUELAYER,
-    XERO,
-    DataType,
-)
+from codat_sandbox.errors import DatasetAlreadyInProgressError, NotSupportedByPlatformError
+from codat_sandbox.model import ConnectionStatus
+from codat_sandbox.platforms import FETCH_ON_FIRST_LINK, PLAID, TRUELAYER, XERO, DataType
 from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend
 

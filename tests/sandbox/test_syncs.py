@@ -4,17 +4,8 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from codat_sandbox.backend import CodatBackend
-from codat_sandbox.model import (
-    DatasetStatus,
-    ReadCompleted,
-    RequestedBy,
-)
-from codat_sandbox.platforms import (
-    PLAID,
-    QUICKBOOKS_DESKTOP,
-    XERO,
-    DataType,
-)
+from codat_sandbox.model import DatasetStatus, ReadCompleted, RequestedBy
+from codat_sandbox.platforms import PLAID, QUICKBOOKS_DESKTOP, XERO, DataType
 from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import MINUTE, NOON, empty_backend, reads
 
@@ -159,12 +150,12 @@ def test_an_on_premise_sync_stays_queued_until_its_machine_is_online(settings: S
     company = backend.add_company([QUICKBOOKS_DESKTOP], NOON)
     [connection] = company.connections
     backend.advance(NOON + MINUTE)
-    backend.set_machine_online(company.id, connection.id, False, NOON + MINUTE)
+    backend.change_connection(company.id, connection.id, NOON + MINUTE, machine_online=False)
     dataset = backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
 
     three_days_later = NOON + timedelta(days=3)
     waiting = backend.dataset(company.id, dataset.id, three_days_later).status
-    backend.set_machine_online(company.id, connection.id, True, three_days_later)
+    backend.change_connection(company.id, connection.id, three_days_later, machine_online=True)
 
     assert waiting is DatasetStatus.QUEUED
     ended = backend.dataset(company.id, dataset.id, three_days_later + MINUTE)
@@ -177,11 +168,11 @@ def test_syncs_fail_while_the_platform_of_a_company_does_not_work(settings: Sett
     [connection] = company.connections
     backend.advance(NOON + MINUTE)
 
-    backend.set_platform_works(company.id, connection.id, False, NOON + MINUTE)
+    backend.change_connection(company.id, connection.id, NOON + MINUTE, platform_works=False)
     failed = backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
     unaffected = backend.queue(other.id, DataType.INVOICES, NOON + MINUTE)
     obstacles = {truth.obstacle for truth in backend.truth(NOON + 2 * MINUTE) if truth.company.id == company.id}
-    backend.set_platform_works(company.id, connection.id, True, NOON + 2 * MINUTE)
+    backend.change_connection(company.id, connection.id, NOON + 2 * MINUTE, platform_works=True)
     later = backend.queue(company.id, DataType.INVOICES, NOON + 2 * MINUTE)
 
     assert obstacles == {"the platform answers with errors"}

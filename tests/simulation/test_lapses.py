@@ -53,7 +53,7 @@ class Customer:
 
     def refuse(self, refuses: bool) -> None:
         """Have reads refused, or no longer, although the connection stays linked."""
-        self.simulation.backend.set_refuses_reads(self.id, self.connection.id, refuses, self.loop.clock())
+        self.simulation.backend.change_connection(self.id, self.connection.id, self.loop.clock(), refuses_reads=refuses)
 
     async def run(self, duration: timedelta) -> None:
         """Let time pass."""
@@ -119,7 +119,7 @@ def test_a_connection_for_one_read_lapses_after_it_and_nobody_is_asked(
 ) -> None:
     async def scenario(loop: SimulatedLoop) -> tuple[Counter[str], set[tuple[State, str]]]:
         customer = Customer(loop, lost, platform, policy)
-        customer.simulation.backend.set_one_time(customer.id, customer.connection.id, loop.clock())
+        customer.simulation.backend.change_connection(customer.id, customer.connection.id, loop.clock(), one_time=True)
         await customer.run(6 * HOUR)
         assert not customer.is_asked()
         assert not any("/broken/" in each for each in customer.simulation.published)

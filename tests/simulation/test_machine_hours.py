@@ -51,7 +51,9 @@ class Observed:
     def unplug(self) -> Connection:
         """Take the machine offline, at night too."""
         [connection] = self.company.connections
-        return self.simulation.backend.set_machine_online(self.company.id, connection.id, False, self.loop.clock())
+        return self.simulation.backend.change_connection(
+            self.company.id, connection.id, self.loop.clock(), machine_online=False
+        )
 
 
 @pytest.mark.parametrize("state", ["Queued", "Fetching"])

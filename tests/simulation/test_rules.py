@@ -335,12 +335,12 @@ def test_a_data_type_of_a_product_that_the_account_reads_on_first_link_is_logged
 def test_a_machine_that_is_offline_for_days_causes_few_calls() -> None:
     async def scenario(simulation: Simulation) -> None:
         (company,) = simulation.backend.companies()
-        simulation.backend.set_machine_online(
-            company.id, company.connections[0].id, online=False, now=simulation.loop.clock()
+        simulation.backend.change_connection(
+            company.id, company.connections[0].id, simulation.loop.clock(), machine_online=False
         )
         await simulation.run_for(5 * DAY, every=5 * MINUTE, random=Random(0), skips_idle=True)
-        simulation.backend.set_machine_online(
-            company.id, company.connections[0].id, online=True, now=simulation.loop.clock()
+        simulation.backend.change_connection(
+            company.id, company.connections[0].id, simulation.loop.clock(), machine_online=True
         )
         await simulation.run_for(MINUTE, every=MINUTE, random=Random(0))
         assert not any(feed.is_failing or feed.in_flight for feed in simulation.feeds())
