@@ -58,9 +58,7 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, is_validated: bool 
     (bundle / "check_freshness.py").touch()
     defaults: dict[str, Any] = json.loads((ROOT / "cdk.json").read_text())["context"]
     app = App(
-        outdir=str(folder / "cdk.out"),
-        context=defaults | context,
-        builtin_cloud_formation_validation=is_validated,
+        outdir=str(folder / "cdk.out"), context=defaults | context, builtin_cloud_formation_validation=is_validated
     )
     if has_deadlines:
         policy = folder / "freshness.toml"
@@ -69,7 +67,7 @@ def synthesise(folder: Path, *, has_deadlines: bool = False, is_validated: bool 
     stack = FreshnessStack(app, Deployment.read(ROOT / "deployment.toml", context), bundle)
     if context.get("local") != "true":
         Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    return Template(app.synth().get_stack_by_name(stack.stack_name).template)
+    return Template(app.synth().get_stack_by_name(stack.stack_name).template, folder / "cdk.out")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -82,16 +80,10 @@ def _template_of_all(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -
 
 
 @pytest.fixture(scope="session")
-def synthesised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the synthesis for AWS."""
-    return tmp_path_factory.mktemp("aws")
-
-
-@pytest.fixture(scope="session")
-def template(synthesised: Path) -> Template:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Return the template that is deployed to AWS, for a policy with deadlines."""
     return synthesise(
-        synthesised,
+        tmp_path_factory.mktemp("aws"),
         has_deadlines=True,
         is_validated=True,
         dashboard="true",
@@ -101,23 +93,23 @@ def template(synthesised: Path) -> Template:
 
 
 @pytest.fixture(scope="session")
-def synthesised_full(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the synthesis of `full`."""
-    return tmp_path_factory.mktemp("full")
-
-
-@pytest.fixture(scope="session")
-def full(synthesised_full: Path) -> Template:
+def full(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Return the template of a stack that tells everybody, and has whatever else a setting adds."""
-    return synthesise(synthesised_full, has_deadlines=True, is_validated=True, **ALL)
+    return synthesise(tmp_path_factory.mktemp("full"), has_deadlines=True, is_validated=True, **ALL)
 
 
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """Return the template without deadlines, dashboard, budget and pause at the start, and with other limits."""
+    """Return the template without deadlines, dashboard, budget and pause at the start, and with other limits.
+
+    Its policy names a platform that Codat does not have.
+    """
+    folder = tmp_path_factory.mktemp("bare")
+    policy = folder / "freshness.toml"
+    policy.write_text('[default]\nfresh_within = "1 day"\n[[rules]]\nname = "a"\nplatforms = ["Xerro"]\nweight = 2\n')
     return synthesise(
-        tmp_path_factory.mktemp("bare"),
-        is_validated=True,
+        folder,
+        policy=str(policy),
         monthly_budget="0",
         start_paused="false",
         webhooks_per_second="50",
@@ -131,5 +123,6 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 @pytest.fixture(scope="session")
 def local_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    """Return the template that is deployed to a local AWS."""
-    return synthesise(tmp_path_factory.mktemp("local"), local="true", dry_run="true", dashboard="true")
+    """Return the template that is deployed to a local AWS, with whatever else a setting adds there."""
+    given: dict[str, Any] = ALL | {"local": "true", "dry_run": "true", "protect_tables": "false"}
+    return synthesise(tmp_path_factory.mktemp("local"), **given)

@@ -12,19 +12,11 @@ from tests.infra.conftest import ROOT
 POLICY = ROOT / "freshness.toml"
 
 
-def bundle_in(folder: Path) -> Path:
-    """Return a bundle that is deployed nowhere."""
-    bundle = folder / "bundle"
-    bundle.mkdir(exist_ok=True)
-    (bundle / "check_freshness.py").touch()
-    return bundle
-
-
 class Lending(Stack):
     """A stack with resources of its own, and a role that asks for fresh data."""
 
-    def __init__(self, app: App, name: str, bundle: Path, settings: Settings, region: str) -> None:
-        super().__init__(app, name, env=Environment(account="111111111111", region=region))
+    def __init__(self, app: App, name: str, bundle: Path, settings: Settings) -> None:
+        super().__init__(app, name, env=Environment(account="111111111111", region="ap-southeast-2"))
         self.freshness = CodatFreshness(self, "Freshness", policy=POLICY, settings=settings, bundle=bundle)
         role = iam.Role(self, "Decide", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.freshness.grant_ensure_fresh(role)

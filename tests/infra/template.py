@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Properties = dict[str, Any]
@@ -12,6 +13,8 @@ class Template:
     """A CloudFormation template. Resources are named by their logical id without the hash that CDK appends."""
 
     body: dict[str, Any]
+    output: Path = Path()
+    """The folder that it was synthesised into."""
 
     def resources(self, kind: str) -> dict[str, Properties]:
         """Return all resources of a type such as `AWS::SQS::Queue` by name."""
@@ -24,6 +27,16 @@ class Template:
     def properties(self, kind: str) -> dict[str, Properties]:
         """Return the properties of all resources of a type by name."""
         return {name: resource["Properties"] for name, resource in self.resources(kind).items()}
+
+    @property
+    def functions(self) -> dict[str, Properties]:
+        """Return the properties of all functions by name, such as `ServeApi`."""
+        named = self.properties("AWS::Lambda::Function").items()
+        return {name.removesuffix("Function"): function for name, function in named}
+
+    def variables(self, function: str) -> dict[str, str]:
+        """Return the environment variables of a function."""
+        return {name: shown(value) for name, value in self.functions[function]["Environment"]["Variables"].items()}
 
     def allowed(self, role: str) -> set[tuple[str, str]]:
         """Return the permissions of a role as pairs of an action and a resource."""

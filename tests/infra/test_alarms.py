@@ -1,17 +1,12 @@
 import re
 
-import pytest
-
 from freshness.app.policy_in_force import NOT_LOADED
 from freshness.aws import metrics
 from freshness.aws.metrics import DIMENSION, NAMESPACE
-from tests.infra.conftest import ALL, ROOT
+from tests.infra.conftest import ROOT
 from tests.infra.template import Properties, Template, shown
 
-AWS_METRICS = {
-    ("AWS/Lambda", "Errors", "FunctionName"),
-    ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName"),
-}
+AWS_METRICS = {("AWS/Lambda", "Errors", "FunctionName"), ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName")}
 WATCHED = {
     "ErrorBudgetBurning",
     "DataTooOld",
@@ -56,9 +51,8 @@ def metrics_of(alarm: Properties) -> list[Properties]:
     return stats or [alarm]
 
 
-@pytest.mark.parametrize("name", sorted(WATCHED - {"FunctionsFailing"}))
-def test_an_alarm_watches_metrics_that_are_emitted(template: Template, name: str) -> None:
-    for metric in metrics_of(alarms(template)[name]):
+def test_an_alarm_watches_metrics_that_are_emitted(template: Template) -> None:
+    for metric in (each for name in WATCHED - {"FunctionsFailing"} for each in metrics_of(alarms(template)[name])):
         [dimension] = metric["Dimensions"]
         if metric["Namespace"] == NAMESPACE:
             assert metric["MetricName"] in metrics.WATCHED
@@ -73,11 +67,7 @@ def test_one_alarm_watches_the_failed_runs_and_the_policies_not_loaded_that_are_
 ) -> None:
     alarm = alarms(template)["FunctionsFailing"]
     filters = template.properties("AWS::Logs::MetricFilter").values()
-    logs = {shown(each["LogGroupName"]) for each in filters}
-    assert logs == {
-        shown(function["LoggingConfig"]["LogGroup"])
-        for function in template.properties("AWS::Lambda::Function").values()
-    }
+    assert {shown(each["LogGroupName"]) for each in filters} == {f"{name}Logs" for name in template.functions}
     for each in filters:
         assert each["FilterPattern"] == (
             f'{{ (($.type = "platform.report") && ($.record.status != "success")) || ($.message = "{NOT_LOADED}") }}'
@@ -93,26 +83,20 @@ def test_every_emitted_metric_is_watched_by_an_alarm(template: Template) -> None
     assert watched >= metrics.WATCHED
 
 
-@pytest.mark.parametrize("name", sorted(WATCHED))
-def test_an_alarm_has_a_description_and_notifies_the_topic(template: Template, name: str) -> None:
-    alarm = alarms(template)[name]
-    assert alarm["AlarmDescription"].count(".") >= 2
-    assert [shown(action) for action in alarm["AlarmActions"]] == ["AlarmsTopic"]
-    assert alarm["OKActions"] == alarm["AlarmActions"]
+def test_every_alarm_notifies_the_topic_and_only_those_on_ticks_treat_missing_data_as_breaching(
+    template: Template,
+) -> None:
+    for name, alarm in alarms(template).items():
+        assert [shown(action) for action in alarm["AlarmActions"]] == ["AlarmsTopic"]
+        assert alarm["OKActions"] == alarm["AlarmActions"]
+        is_of_tick = name in ("CheckFreshnessFailing", "QueueRefreshesFailing")
+        assert alarm["TreatMissingData"] == ("breaching" if is_of_tick else "notBreaching")
 
 
-def test_the_manuals_table_has_the_descriptions_of_all_alarms(template: Template) -> None:
-    descriptions = {name: alarm["AlarmDescription"] for name, alarm in alarms(template).items()}
-    documented = documented_alarms()
-    # Only a stack with `notify_url` or `lambda_insights` has them: their tests compare them.
-    del documented["EventsNotSent"], documented["MemoryNearlyUsed"]
-    assert documented == descriptions
-
-
-@pytest.mark.parametrize("name", sorted(WATCHED))
-def test_only_the_alarms_on_ticks_treat_missing_data_as_breaching(template: Template, name: str) -> None:
-    missing = alarms(template)[name]["TreatMissingData"]
-    assert missing == ("breaching" if name in ("CheckFreshnessFailing", "QueueRefreshesFailing") else "notBreaching")
+def test_the_manuals_table_has_the_descriptions_of_all_alarms(full: Template) -> None:
+    descriptions = {name: alarm["AlarmDescription"] for name, alarm in alarms(full).items()}
+    assert documented_alarms() == descriptions
+    assert all(each.count(".") >= 2 for each in descriptions.values())
 
 
 def test_a_tick_is_missing_after_the_longest_time_between_two_ticks(template: Template) -> None:
@@ -126,11 +110,3 @@ def test_cloudwatch_and_the_budget_may_publish_to_the_topic_and_tls_is_required(
     assert allowed["Action"] == "sns:Publish"
     assert shown(allowed["Condition"]["StringEquals"]["aws:SourceAccount"]) == "AWS::AccountId"
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-
-
-def test_alarms_are_mailed_only_to_the_configured_address(template: Template, full: Template) -> None:
-    assert template.properties("AWS::SNS::Subscription") == {}
-    subscriptions = full.properties("AWS::SNS::Subscription").values()
-    [subscription] = [each for each in subscriptions if each["Protocol"] == "email"]
-    assert subscription["Endpoint"] == ALL["alarm_email"]
-    assert shown(subscription["TopicArn"]) == "AlarmsTopic"

@@ -16,10 +16,3 @@ def test_no_secret_is_charged(template: Template) -> None:
 def test_no_resource_has_a_key_of_kms_whose_calls_are_charged(template: Template) -> None:
     assert "KmsMasterKeyId" not in str(template.body)
     assert "KMSMasterKeyId" not in str(template.body)
-    tables = template.properties("AWS::DynamoDB::Table").values()
-    assert {table["SSESpecification"]["SSEEnabled"] for table in tables} == {False}
-
-
-def test_webhooks_are_applied_in_batches(template: Template) -> None:
-    [mapping] = template.properties("AWS::Lambda::EventSourceMapping").values()
-    assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (25, 15)

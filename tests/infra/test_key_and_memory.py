@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.infra.conftest import synthesise
+from tests.infra.conftest import ALL
 from tests.infra.template import Template, shown
-from tests.infra.test_alarms import alarms, documented_alarms
+from tests.infra.test_alarms import alarms
 
-KEY = "arn:aws:kms:eu-west-2:111111111111:key/0f1e2d3c"
+KEY = ALL["kms_key"]
 OF_TABLES = {"Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo"}
 FUNCTIONS = {
     "CheckFreshness": {"dynamodb": OF_TABLES, "ssm": {"Decrypt"}},
@@ -14,31 +14,28 @@ FUNCTIONS = {
     "ServeApi": {"dynamodb": OF_TABLES, "ssm": {"Decrypt"}},
     "ReceiveWebhook": {"ssm": {"Decrypt"}},
     "ApplyWebhook": {"dynamodb": OF_TABLES},
+    "ShowPage": {"dynamodb": OF_TABLES, "ssm": {"Decrypt"}},
+    "ActOnPage": {"dynamodb": OF_TABLES},
 }
 
 
-@pytest.fixture(scope="module")
-def with_both(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return synthesise(tmp_path_factory.mktemp("both"), kms_key=KEY, lambda_insights="true")
-
-
-def test_tables_are_encrypted_with_the_key(with_both: Template) -> None:
-    tables = with_both.properties("AWS::DynamoDB::Table").values()
+def test_tables_are_encrypted_with_the_key(full: Template) -> None:
+    tables = full.properties("AWS::DynamoDB::Table").values()
     expected = {"KMSMasterKeyId": KEY, "SSEEnabled": True, "SSEType": "KMS"}
     assert [table["SSESpecification"] for table in tables] == [expected] * 4
-    assert with_both.body["Outputs"]["KmsKey"]["Value"] == KEY
+    assert full.body["Outputs"]["KmsKey"]["Value"] == KEY
 
 
-def test_logs_are_encrypted_with_the_key(with_both: Template) -> None:
-    groups = with_both.properties("AWS::Logs::LogGroup")
+def test_logs_are_encrypted_with_the_key(full: Template) -> None:
+    groups = full.properties("AWS::Logs::LogGroup")
     assert groups.keys() == {*(f"{name}Logs" for name in FUNCTIONS), "WebhookIntakeRequests"}
     assert {group["KmsKeyId"] for group in groups.values()} == {KEY}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_function_may_use_the_key_through_the_services_that_it_needs_it_for(with_both: Template, name: str) -> None:
+def test_a_function_may_use_the_key_through_the_services_that_it_needs_it_for(full: Template, name: str) -> None:
     [policy] = [
-        each for each in with_both.properties("AWS::IAM::Policy").values() if shown(each["Roles"][0]) == f"{name}Role"
+        each for each in full.properties("AWS::IAM::Policy").values() if shown(each["Roles"][0]) == f"{name}Role"
     ]
     of_key = [each for each in policy["PolicyDocument"]["Statement"] if each["Resource"] == KEY]
     allowed = {
@@ -48,15 +45,14 @@ def test_a_function_may_use_the_key_through_the_services_that_it_needs_it_for(wi
     assert listed == {service: {f"kms:{each}" for each in actions} for service, actions in FUNCTIONS[name].items()}
 
 
-def test_lambda_insights_reports_the_memory_of_all_functions_and_one_alarm_watches_it(with_both: Template) -> None:
-    functions = with_both.properties("AWS::Lambda::Function")
-    assert functions.keys() == {f"{name}Function" for name in FUNCTIONS}
+def test_lambda_insights_reports_the_memory_of_all_functions_and_one_alarm_watches_it(full: Template) -> None:
+    functions = full.functions
+    assert functions.keys() == FUNCTIONS.keys()
     assert [len(each["Layers"]) for each in functions.values()] == [1] * len(functions)
-    alarm = alarms(with_both)["MemoryNearlyUsed"]
+    alarm = alarms(full)["MemoryNearlyUsed"]
     watched = [each["MetricStat"]["Metric"] for each in alarm["Metrics"] if "MetricStat" in each]
     assert {(each["Namespace"], each["MetricName"]) for each in watched} == {("LambdaInsights", "memory_utilization")}
-    assert {shown(each["Dimensions"][0]["Value"]) for each in watched} == functions.keys()
-    assert documented_alarms()["MemoryNearlyUsed"] == alarm["AlarmDescription"]
+    assert {shown(each["Dimensions"][0]["Value"]) for each in watched} == {f"{name}Function" for name in functions}
 
 
 def test_a_stack_without_the_settings_has_neither(template: Template) -> None:

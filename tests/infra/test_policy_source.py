@@ -5,27 +5,20 @@ from tests.infra.template import Template
 LOADING = ("CheckFreshness", "QueueRefreshes", "ApplyWebhook", "ServeApi", "ShowPage", "ActOnPage")
 
 
-def variables(template: Template, function: str) -> dict[str, object]:
-    """Return the environment variables of a function."""
-    properties = template.properties("AWS::Lambda::Function")[f"{function}Function"]
-    known: dict[str, object] = properties["Environment"]["Variables"]
-    return known
-
-
 def test_no_function_that_loads_a_policy_takes_a_pushed_one_if_only_deployed_ones_are_to_be_in_force(
     template: Template, full: Template
 ) -> None:
     for function in LOADING:
-        assert variables(full, function)["POLICY_SOURCE"] == "deployed only"
-        assert "POLICY_SOURCE" not in variables(template, function)
+        assert full.variables(function)["POLICY_SOURCE"] == "deployed only"
+        assert "POLICY_SOURCE" not in template.variables(function)
 
 
 def test_a_new_stack_starts_paused_and_its_last_output_says_what_to_do(template: Template, bare: Template) -> None:
-    assert variables(template, "CheckFreshness")["START_PAUSED"] == "true"
-    assert variables(template, "QueueRefreshes")["START_PAUSED"] == "true"
+    assert template.variables("CheckFreshness")["START_PAUSED"] == "true"
+    assert template.variables("QueueRefreshes")["START_PAUSED"] == "true"
     outputs = template.body["Outputs"]
     assert max(outputs) == "WhatIsNext"  # The CDK prints them in this order.
     assert "./freshness plan" in outputs["WhatIsNext"]["Value"]
 
-    assert "START_PAUSED" not in variables(bare, "QueueRefreshes")
+    assert "START_PAUSED" not in bare.variables("QueueRefreshes")
     assert "WhatIsNext" not in bare.body["Outputs"]

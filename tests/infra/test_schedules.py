@@ -15,16 +15,10 @@ def test_a_tick_runs_at_the_times_of_its_schedule_in_the_time_zone(template: Tem
 
 
 @pytest.mark.parametrize("tick", TICKS)
-def test_a_tick_that_cannot_start_is_retried_once_and_then_sent_to_the_dead_letter_queue(
-    template: Template, tick: str
-) -> None:
+def test_a_tick_that_cannot_start_is_retried_once_and_one_that_fails_is_not(template: Template, tick: str) -> None:
     target = template.properties("AWS::Scheduler::Schedule")[f"Schedules{tick}"]["Target"]
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 1, "MaximumEventAgeInSeconds": 300}
     assert shown(target["DeadLetterConfig"]["Arn"]) == "SchedulesDeadLetterQueue"
-
-
-@pytest.mark.parametrize("tick", TICKS)
-def test_lambda_does_not_retry_a_failed_tick(template: Template, tick: str) -> None:
     configuration = template.properties("AWS::Lambda::EventInvokeConfig")[f"{tick}FunctionEventInvokeConfig"]
     assert shown(configuration["FunctionName"]) == f"{tick}Function"
     assert configuration["MaximumRetryAttempts"] == 0

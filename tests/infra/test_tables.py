@@ -1,7 +1,5 @@
 from typing import Any
 
-import pytest
-
 from tests.infra.template import Template
 
 TABLES = {
@@ -18,10 +16,7 @@ TABLES = {
 def test_the_tables_and_indexes_have_these_keys(template: Template) -> None:
     tables = template.properties("AWS::DynamoDB::Table")
     assert {
-        name: (
-            _keys(table),
-            {index["IndexName"]: _keys(index) for index in table.get("GlobalSecondaryIndexes", [])},
-        )
+        name: (_keys(table), {index["IndexName"]: _keys(index) for index in table.get("GlobalSecondaryIndexes", [])})
         for name, table in tables.items()
     } == TABLES
 
@@ -35,31 +30,26 @@ def test_every_key_is_a_string_and_an_index_projects_keys_and_what_attainment_ne
             assert index["Projection"] == (measured if index["IndexName"] == "broken" else keys)
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_is_billed_on_demand_encrypted_and_restorable(template: Template, name: str) -> None:
-    table = template.properties("AWS::DynamoDB::Table")[name]
-    assert table["BillingMode"] == "PAY_PER_REQUEST"
-    # With a key of DynamoDB itself, which costs nothing.
-    assert table["SSESpecification"] == {"SSEEnabled": False}
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+def test_a_table_is_billed_on_demand_encrypted_restorable_and_retained(template: Template) -> None:
+    for table in template.resources("AWS::DynamoDB::Table").values():
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+        properties = table["Properties"]
+        assert properties["BillingMode"] == "PAY_PER_REQUEST"
+        # With a key of DynamoDB itself, which costs nothing.
+        assert properties["SSESpecification"] == {"SSEEnabled": False}
+        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        # CloudFormation could not delete a protected table when a first deployment fails.
+        assert properties["DeletionProtectionEnabled"] is False
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_is_retained_on_aws_and_deleted_with_a_local_stack(
-    template: Template, local_template: Template, name: str
+def test_tables_are_protected_if_the_settings_say_so_and_deleted_with_a_local_stack(
+    full: Template, local_template: Template
 ) -> None:
-    kept = template.resources("AWS::DynamoDB::Table")[name]
-    assert (kept["DeletionPolicy"], kept["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
-    # CloudFormation could not delete a protected table when a first deployment fails.
-    assert kept["Properties"]["DeletionProtectionEnabled"] is False
-    disposable = local_template.resources("AWS::DynamoDB::Table")[name]
-    assert disposable["DeletionPolicy"] == "Delete"
-    assert disposable["Properties"]["DeletionProtectionEnabled"] is False
-
-
-def test_tables_are_protected_if_the_settings_say_so(full: Template) -> None:
-    tables = full.properties("AWS::DynamoDB::Table").values()
-    assert [table["DeletionProtectionEnabled"] for table in tables] == [True] * len(TABLES)
+    for name in TABLES:
+        assert full.properties("AWS::DynamoDB::Table")[name]["DeletionProtectionEnabled"] is True
+        disposable = local_template.resources("AWS::DynamoDB::Table")[name]
+        assert disposable["DeletionPolicy"] == "Delete"
+        assert disposable["Properties"]["DeletionProtectionEnabled"] is False
 
 
 def test_only_deleted_feeds_datasets_and_requests_expire(template: Template) -> None:

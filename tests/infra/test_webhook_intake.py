@@ -53,29 +53,28 @@ def test_the_api_is_throttled_and_logs_each_request(template: Template) -> None:
     assert logged["status"] == "$context.status"
     # API Gateway puts a message in as it is: one with a quotation mark would end the JSON.
     assert not [value for value in logged.values() if "message" in value.lower()]
-    assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeRequests"]["RetentionInDays"] == 30
 
 
-def test_only_the_failed_messages_of_a_batch_return_to_the_queue(template: Template) -> None:
-    mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert shown(mapping["EventSourceArn"]) == "WebhookIntakeQueue"
-    assert shown(mapping["FunctionName"]) == "ApplyWebhookFunction"
-
-
-def test_a_message_moves_to_the_dead_letter_queue_after_twenty_attempts(template: Template) -> None:
-    redrive = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["RedrivePolicy"]
-    assert shown(redrive["deadLetterTargetArn"]) == "WebhookIntakeDeadLetterQueue"
-    assert redrive["maxReceiveCount"] == 20
-
-
-def test_the_visibility_timeout_covers_the_batching_window_and_six_times_the_functions_timeout(
+def test_webhooks_are_applied_in_batches_of_which_only_the_failed_messages_return_to_the_queue(
     template: Template,
 ) -> None:
-    timeout = template.properties("AWS::Lambda::Function")["ApplyWebhookFunction"]["Timeout"]
-    mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
-    hidden = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]["VisibilityTimeout"]
-    assert hidden >= 6 * timeout + mapping["MaximumBatchingWindowInSeconds"]
+    [mapping] = template.properties("AWS::Lambda::EventSourceMapping").values()
+    assert shown(mapping["EventSourceArn"]) == "WebhookIntakeQueue"
+    assert shown(mapping["FunctionName"]) == "ApplyWebhookFunction"
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}
+    # Fewer at once would cost more.
+    assert (mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]) == (25, 15)
+
+
+def test_a_message_moves_to_the_dead_letter_queue_after_twenty_attempts_and_returns_after_none_can_run(
+    template: Template,
+) -> None:
+    queue = template.properties("AWS::SQS::Queue")["WebhookIntakeQueue"]
+    assert shown(queue["RedrivePolicy"]["deadLetterTargetArn"]) == "WebhookIntakeDeadLetterQueue"
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 20
+    # The batching window, and six times the function's timeout.
+    assert queue["VisibilityTimeout"] >= 15 + 6 * template.functions["ApplyWebhook"]["Timeout"]
 
 
 def test_calls_of_the_api_have_a_limit_of_their_own_for_each_route(template: Template) -> None:
@@ -94,35 +93,27 @@ def test_limits_and_concurrency_are_settings(bare: Template) -> None:
     assert stage["RouteSettings"]["GET /companies/{companyId}/ensure-fresh/{id}"] == limits
     mapping = bare.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
     assert mapping["ScalingConfig"] == {"MaximumConcurrency": 30}
-    serve = bare.properties("AWS::Lambda::Function")["ServeApiFunction"]
-    assert serve["Environment"]["Variables"]["WAITING_CALLERS"] == "40"
-
-
-def test_apply_webhook_has_a_maximum_concurrency(template: Template) -> None:
-    mapping = template.properties("AWS::Lambda::EventSourceMapping")["WebhookIntakeMessages"]
-    assert mapping["ScalingConfig"] == {"MaximumConcurrency": 4}
+    assert bare.variables("ServeApi")["WAITING_CALLERS"] == "40"
 
 
 @pytest.mark.parametrize("name", QUEUES)
-def test_a_queue_is_encrypted_and_keeps_messages_for_14_days(template: Template, name: str) -> None:
+def test_a_queue_is_encrypted_denies_requests_without_tls_and_keeps_messages_for_14_days(
+    template: Template, name: str
+) -> None:
     queue = template.properties("AWS::SQS::Queue")[name]
     assert queue["SqsManagedSseEnabled"] is True
     assert queue["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
-
-
-@pytest.mark.parametrize("name", QUEUES)
-def test_a_queue_denies_requests_without_tls(template: Template, name: str) -> None:
+    # SQS refuses a name for a minute after a failed deployment.
+    assert "QueueName" not in queue
     policy = template.properties("AWS::SQS::QueuePolicy")[f"{name}Policy"]
     assert [shown(queue) for queue in policy["Queues"]] == [name]
     [statement] = policy["PolicyDocument"]["Statement"]
-    assert statement["Effect"] == "Deny"
-    assert statement["Action"] == "sqs:*"
+    assert (statement["Effect"], statement["Action"]) == ("Deny", "sqs:*")
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_webhook_senders_can_be_restricted_by_address_and_header(full: Template) -> None:
-    function = full.properties("AWS::Lambda::Function")["ReceiveWebhookFunction"]
-    variables = {name: shown(value) for name, value in function["Environment"]["Variables"].items()}
+    variables = full.variables("ReceiveWebhook")
     assert variables["WEBHOOK_ADDRESSES"] == "4.159.114.108 20.117.190.191"
     assert (variables["WEBHOOK_HEADER"], variables["WEBHOOK_HEADER_SECRET"]) == (
         "X-Our-Key",
@@ -131,15 +122,8 @@ def test_webhook_senders_can_be_restricted_by_address_and_header(full: Template)
     assert ("ssm:GetParameter", parameter("webhook-header")) in full.allowed("ReceiveWebhookRole")
 
 
-def test_the_log_of_the_api_is_below_the_prefix_for_logs_that_services_deliver(template: Template) -> None:
+def test_the_log_of_the_api_is_kept_for_30_days_at_half_the_price(template: Template) -> None:
     log = template.properties("AWS::Logs::LogGroup")["WebhookIntakeRequests"]
+    # The prefix is for logs that services deliver.
     assert log["LogGroupName"] == "/aws/vendedlogs/CodatFreshness/requests"
-
-
-def test_the_log_of_the_api_is_of_the_class_at_half_the_price(template: Template) -> None:
-    assert template.properties("AWS::Logs::LogGroup")["WebhookIntakeRequests"]["LogGroupClass"] == "INFREQUENT_ACCESS"
-
-
-def test_no_queue_has_a_name_that_sqs_refuses_for_a_minute_after_a_failed_deployment(template: Template) -> None:
-    for queue in template.properties("AWS::SQS::Queue").values():
-        assert "QueueName" not in queue
+    assert (log["RetentionInDays"], log["LogGroupClass"]) == (30, "INFREQUENT_ACCESS")
