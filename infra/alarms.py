@@ -11,11 +11,10 @@ from aws_cdk.aws_cloudwatch import ComparisonOperator, TreatMissingData
 from aws_cdk.aws_cloudwatch_actions import SnsAction
 from constructs import Construct
 
-from freshness.aws.metrics import LOW_QUOTA, TOO_FAST, Metric
+from freshness.aws.metrics import DIMENSION, LOW_QUOTA, NAMESPACE, TOO_FAST, WATCHED, Metric
 from freshness.domain.companies.listing import SHARE
 from infra.alarm_receivers import tell_of_alarms
-from infra.function import Function
-from infra.metrics import emitted, failed_runs, used_memory
+from infra.function import Function, failed_runs
 from infra.queue import Queue
 from infra.settings import Settings
 from infra.webhook_intake import MAX_RECEIVE_COUNT
@@ -51,11 +50,11 @@ class Alarms(Construct):
         self._let_publish("cloudwatch.amazonaws.com")
         tell_of_alarms(self, self.topic, settings)
 
-    def watch_promises(self) -> None:
-        """Add alarms on broken promises, and on what keeps refreshes from being queued."""
+    def watch_promises(self, *, has_deadlines: bool) -> None:
+        """Add alarms on broken promises, on what keeps refreshes from being queued, and on deadlines at risk."""
         self._alarm(
             "ErrorBudgetBurning",
-            emitted(self, Metric.BURN_RATE, "Maximum", self._period),
+            self._emitted(Metric.BURN_RATE, "Maximum"),
             threshold=TOO_FAST,
             meaning="So much data is older than promised that 2 % of the error budget of 30 days is used up in an "
             "hour, or 5 % in six hours.",
@@ -66,7 +65,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "DataTooOld",
-            emitted(self, Metric.FEEDS_TO_WARN_OF, "Maximum", HOUR),
+            self._emitted(Metric.FEEDS_TO_WARN_OF, "Maximum", HOUR),
             # A failing feed is evaluated only when it is retried, which may take seven and a half hours.
             periods=8,
             any_period=True,
@@ -76,7 +75,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "RefreshesNotQueued",
-            emitted(self, Metric.QUEUEING_FAILED, "Sum", self._period),
+            self._emitted(Metric.QUEUEING_FAILED, "Sum"),
             threshold=MANY,
             periods=3,
             meaning=f"Codat refused or did not answer {MANY} or more refreshes every {self._minutes()} minutes, for "
@@ -86,28 +85,27 @@ class Alarms(Construct):
         )
         self._alarm(
             "QuotaNearlySpent",
-            emitted(self, Metric.QUOTA_NEARLY_SPENT, "Sum", self._period),
+            self._emitted(Metric.QUOTA_NEARLY_SPENT, "Sum"),
             meaning=f"Less than {LOW_QUOTA} % of today's calls to Codat are left.",
             remedy="See on the dashboard whether this stack makes the calls or another program does. Promise less in "
             "freshness.toml, or pause the least important companies with `./freshness pause COMPANY`.",
         )
-
-    def watch_deadlines(self) -> None:
-        """Add an alarm on deadlines that will be missed. It is for policies with deadlines."""
-        self._alarm(
-            "DeadlinesAtRisk",
-            emitted(self, Metric.DEADLINES_AT_RISK, "Sum", self._period),
-            meaning="Data will miss a deadline of freshness.toml within the next two hours.",
-            remedy="Run `./freshness status` to list such data and when it is expected to be ready. If refreshes are "
-            "paused, run `./freshness resume`. If there are too few calls, raise `share_of_quota`, `calls_per_minute` "
-            "or the cap on spending in freshness.toml, or give the deadline a longer `fresh_within`.",
-        )
+        if has_deadlines:
+            self._alarm(
+                "DeadlinesAtRisk",
+                self._emitted(Metric.DEADLINES_AT_RISK, "Sum"),
+                meaning="Data will miss a deadline of freshness.toml within the next two hours.",
+                remedy="Run `./freshness status` to list such data and when it is expected to be ready. If refreshes "
+                "are paused, run `./freshness resume`. If there are too few calls, raise `share_of_quota`, "
+                "`calls_per_minute` or the cap on spending in freshness.toml, or give the deadline a longer "
+                "`fresh_within`.",
+            )
 
     def watch_codat(self) -> None:
-        """Add alarms on calls that Codat refuses, on lists that lack much, and on ticks that run out of time."""
+        """Add alarms on calls that Codat refuses, on what its lists lack, on lost connections, and on long ticks."""
         self._alarm(
             "AccessRefused",
-            emitted(self, Metric.CODAT_REFUSED_ACCESS, "Sum", self._period),
+            self._emitted(Metric.CODAT_REFUSED_ACCESS, "Sum"),
             meaning="Codat refuses the API key; or all calls, because the trial or plan has ended, or its number of "
             "companies is used up; or the key is not of the account that freshness.toml names. Nothing is refreshed.",
             remedy="Run `./freshness doctor`, which says which of them. Store a valid key in the secret "
@@ -115,7 +113,7 @@ class Alarms(Construct):
         )
         self._alarm(
             "ListingDoubted",
-            emitted(self, Metric.LISTING_DOUBTED, "Sum", HOUR),
+            self._emitted(Metric.LISTING_DOUBTED, "Sum", HOUR),
             meaning=f"Codat's list of companies lacks more than {100 * SHARE:.0f} % of the companies or "
             "connections that are known, which is more likely to be a mistake. Nothing that it lacks is deleted.",
             remedy="Run `./freshness doctor`, which says how much is lacking. If you deleted it at Codat, run "
@@ -124,29 +122,34 @@ class Alarms(Construct):
         )
         self._alarm(
             "TicksOverrunning",
-            emitted(self, Metric.TICKS_CUT_SHORT, "Sum", self._period),
+            self._emitted(Metric.TICKS_CUT_SHORT, "Sum"),
             periods=3,
             meaning=f"For {self._minutes(3)} minutes, ticks have run out of time before their work was done.",
             remedy="See on the dashboard which function takes long, and whether Codat responds slowly. If so, wait. "
             "Otherwise run the function more often, or promise less in freshness.toml.",
         )
-
-    def watch_tick(self, tick: Function) -> None:
-        """Add an alarm that is raised while no run of a scheduled function ends without an error."""
-        # Lambda reports 0 of each run without an error: all runs failed if the average is 1, and none started if there
-        # is no value.
         self._alarm(
-            f"{tick.node.id}Failing",
-            tick.function.metric_errors(statistic="Average", period=self._period),
-            missing=TreatMissingData.BREACHING,
-            meaning=f"Within {self._minutes()} minutes, no tick of the function has ended without an error.",
-            remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its log. If "
-            "it began with a deployment, roll back. Why a tick could not be started is in its message in the "
-            "dead-letter queue of the schedules, which may be deleted: a later tick does its work.",
+            "ManyCompaniesBlocked",
+            self._emitted(Metric.RELINKS_NEEDED, "Sum", HOUR),
+            threshold=MANY,
+            meaning=f"{MANY} or more connections were lost within an hour, which is more than chance.",
+            remedy="Run `./freshness status` to see which platform they share, and ask Codat's support.",
         )
 
-    def watch_failures(self) -> None:
-        """Add an alarm on runs of functions that fail."""
+    def watch_runs(self, *ticks: Function) -> None:
+        """Add alarms on scheduled functions of which no run ends without an error, and on runs of any that fail."""
+        for tick in ticks:
+            # Lambda reports 0 of each run without an error: all runs failed if the average is 1, and none started if
+            # there is no value.
+            self._alarm(
+                f"{tick.node.id}Failing",
+                tick.function.metric_errors(statistic="Average", period=self._period),
+                missing=TreatMissingData.BREACHING,
+                meaning=f"Within {self._minutes()} minutes, no tick of the function has ended without an error.",
+                remedy="Run `./freshness doctor` to see whether its schedule is enabled, and read the error in its "
+                "log. If it began with a deployment, roll back. Why a tick could not be started is in its message in "
+                "the dead-letter queue of the schedules, which may be deleted: a later tick does its work.",
+            )
         self._alarm(
             "FunctionsFailing",
             failed_runs(self, self._period),
@@ -160,7 +163,16 @@ class Alarms(Construct):
 
     def watch_memory(self, functions: Iterable[Function]) -> None:
         """Add an alarm on functions that use nearly all of their memory, which Lambda Insights reports."""
-        used = {f"used{number}": used_memory(each.function, self._period) for number, each in enumerate(functions)}
+        used = {
+            f"used{number}": cloudwatch.Metric(
+                namespace="LambdaInsights",
+                metric_name="memory_utilization",
+                dimensions_map={"function_name": each.function.function_name},
+                statistic="Maximum",
+                period=self._period,
+            )
+            for number, each in enumerate(functions)
+        }
         self._alarm(
             "MemoryNearlyUsed",
             cloudwatch.MathExpression(
@@ -177,14 +189,14 @@ class Alarms(Construct):
         """Add alarms on webhooks that do not arrive, have invalid signatures, or cannot be applied."""
         self._alarm(
             "WebhooksSilent",
-            emitted(self, Metric.WEBHOOKS_SILENT, "Sum", self._period),
+            self._emitted(Metric.WEBHOOKS_SILENT, "Sum"),
             meaning="Refreshes end, but no webhooks arrive. The promises are kept at a higher cost.",
             remedy="Run `./freshness doctor` to see whether the webhook at Codat is missing, disabled, or signed with "
             "another secret.",
         )
         self._alarm(
             "SignaturesFailing",
-            emitted(self, Metric.WEBHOOKS_REFUSED_NOT_SIGNED, "Sum", self._period),
+            self._emitted(Metric.WEBHOOKS_REFUSED_NOT_SIGNED, "Sum"),
             threshold=5,
             meaning="Webhooks with invalid signatures arrive.",
             remedy="Compare the secret `WebhookSigningSecret` with the one in Codat's portal. If they are the same, "
@@ -206,16 +218,6 @@ class Alarms(Construct):
             meaning="An event could not be sent to `notify_url` within 24 hours, and waits in the dead-letter queue.",
             remedy="Check that the endpoint answers and accepts the secret of `notify_url`; after a new secret, "
             "deploy. Then run `./freshness redrive`.",
-        )
-
-    def watch_connections(self) -> None:
-        """Add an alarm on many connections that come to need a relink within an hour."""
-        self._alarm(
-            "ManyCompaniesBlocked",
-            emitted(self, Metric.RELINKS_NEEDED, "Sum", HOUR),
-            threshold=MANY,
-            meaning=f"{MANY} or more connections were lost within an hour, which is more than chance.",
-            remedy="Run `./freshness status` to see which platform they share, and ask Codat's support.",
         )
 
     def watch_cost(self, monthly: int) -> None:
@@ -254,6 +256,18 @@ class Alarms(Construct):
                 resources=[self.topic.topic_arn],
                 conditions={"StringEquals": {"aws:SourceAccount": self.topic.stack.account}},
             )
+        )
+
+    def _emitted(self, metric: Metric, statistic: str, period: Duration | None = None) -> cloudwatch.Metric:
+        """Return a metric that functions of the stack emit."""
+        if metric not in WATCHED:
+            raise ValueError(f"no function emits {metric}: add it to freshness.aws.metrics.WATCHED")
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=metric,
+            dimensions_map={DIMENSION: Stack.of(self).stack_name},
+            statistic=statistic,
+            period=period or self._period,
         )
 
     def _minutes(self, periods: int = 1) -> str:

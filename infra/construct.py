@@ -23,7 +23,6 @@ from infra.dashboard import Dashboard
 from infra.function import Function
 from infra.notify import Notify
 from infra.schedules import Schedules
-from infra.secrets import Secrets
 from infra.settings import Settings
 from infra.tables import Tables
 from infra.webhook_intake import WebhookIntake
@@ -87,7 +86,6 @@ class CodatFreshness(Construct):
         self.tables = Tables(
             self, disposable=settings.local, protected=settings.protect_tables, kms_key=settings.kms_key
         )
-        self._secrets = Secrets(name)
         self._functions: list[Function] = []
         self.bus = events.EventBus(self, "EventBus", description="Events about companies' data at Codat")
 
@@ -109,18 +107,13 @@ class CodatFreshness(Construct):
 
         alarms = Alarms(self, settings)
         self.alarm_topic = alarms.topic
-        alarms.watch_promises()
-        if loaded.deadlines:
-            alarms.watch_deadlines()
+        alarms.watch_promises(has_deadlines=bool(loaded.deadlines))
         alarms.watch_codat()
-        alarms.watch_tick(check_freshness)
-        alarms.watch_tick(queue_refreshes)
-        alarms.watch_failures()
+        alarms.watch_runs(check_freshness, queue_refreshes)
         alarms.watch_webhooks(intake.dead_letter_queue)
-        alarms.watch_connections()
         # The local AWS has no API destinations.
         if settings.notify_url and not settings.local:
-            notify = Notify(self, self.bus, settings, self._secrets.notify)
+            notify = Notify(self, self.bus, settings, self._secret("notify"))
             alarms.watch_events(notify.dead_letter_queue)
             self._output("NotifyDeadLetterQueueUrl", notify.dead_letter_queue.queue_url)
         # The local AWS has no budgets.
@@ -129,8 +122,6 @@ class CodatFreshness(Construct):
         if settings.dashboard:
             act_on_page = self._act_on_page()
             show_page = self._show_page(act_on_page)
-            self._output("ShowPageFunction", show_page.function.function_name)
-            self._output("ActOnPageFunction", act_on_page.function.function_name)
             Dashboard(
                 self,
                 show_page=show_page,
@@ -148,22 +139,23 @@ class CodatFreshness(Construct):
             alarms.watch_memory(self._functions)
         if settings.kms_key:
             self._output("KmsKey", settings.kms_key)
-        self._output("ApiUrl", self.api.api_endpoint)
-        self._output("WebhookUrl", intake.url)
-        self._output("WebhookQueueUrl", intake.queue.queue_url)
-        self._output("WebhookDeadLetterQueueUrl", intake.dead_letter_queue.queue_url)
-        self._output("CompaniesTable", self.tables.companies.table_name)
-        self._output("FeedsTable", self.tables.feeds.table_name)
-        self._output("DatasetsTable", self.tables.datasets.table_name)
-        self._output("ControlTable", self.tables.control.table_name)
-        self._output("EventBusName", self.bus.event_bus_name)
-        self._output("CodatApiKeySecret", self._secrets.codat_api_key)
-        self._output("WebhookSigningSecret", self._secrets.webhook_signing)
-        self._output("CheckFreshnessFunction", check_freshness.function.function_name)
-        self._output("QueueRefreshesFunction", queue_refreshes.function.function_name)
-        self._output("ReceiveWebhookFunction", receive_webhook.function.function_name)
-        self._output("ApplyWebhookFunction", apply_webhook.function.function_name)
-        self._output("ServeApiFunction", serve_api.function.function_name)
+        outputs = {
+            "ApiUrl": self.api.api_endpoint,
+            "WebhookUrl": intake.url,
+            "WebhookQueueUrl": intake.queue.queue_url,
+            "WebhookDeadLetterQueueUrl": intake.dead_letter_queue.queue_url,
+            "CompaniesTable": self.tables.companies.table_name,
+            "FeedsTable": self.tables.feeds.table_name,
+            "DatasetsTable": self.tables.datasets.table_name,
+            "ControlTable": self.tables.control.table_name,
+            "EventBusName": self.bus.event_bus_name,
+            "CodatApiKeySecret": self._secret("codat-api-key"),
+            "WebhookSigningSecret": self._secret("webhook-signing-secret"),
+        }
+        for output, value in outputs.items():
+            self._output(output, value)
+        for function in self._functions:
+            self._output(function.node.id + "Function", function.function.function_name)
         if settings.start_paused:
             check_freshness.set("START_PAUSED", "true")
             queue_refreshes.set("START_PAUSED", "true")
@@ -216,13 +208,13 @@ class CodatFreshness(Construct):
 
     def _receive_webhook(self) -> Function:
         function = self._function("receive_webhook", timeout=Duration.seconds(10), memory_size=256)
-        function.use_secret("WEBHOOK_SIGNING_SECRET", self._secrets.webhook_signing)
+        function.use_secret("WEBHOOK_SIGNING_SECRET", self._secret("webhook-signing-secret"))
         if self._settings.webhook_addresses:
             function.set("WEBHOOK_ADDRESSES", " ".join(map(str, self._settings.webhook_addresses)))
         if self._settings.webhook_header:
             function.set("WEBHOOK_HEADER", self._settings.webhook_header)
-            function.use_secret("WEBHOOK_HEADER_SECRET", self._secrets.webhook_header)
-            self._output("WebhookHeaderSecret", self._secrets.webhook_header)
+            function.use_secret("WEBHOOK_HEADER_SECRET", self._secret("webhook-header"))
+            self._output("WebhookHeaderSecret", self._secret("webhook-header"))
         return function
 
     def _apply_webhook(self) -> Function:
@@ -262,7 +254,7 @@ class CodatFreshness(Construct):
         """Let a function call Codat, take leases and give them back, and record datasets that run."""
         function.use_table("CONTROL_TABLE", self.tables.control, "DeleteItem")
         function.use_table("DATASETS_TABLE", self.tables.datasets, "PartiQLInsert")
-        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
+        function.use_secret("CODAT_API_KEY_SECRET", self._secret("codat-api-key"))
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
 
     def _show_page(self, act_on_page: Function) -> Function:
@@ -271,7 +263,7 @@ class CodatFreshness(Construct):
         function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem")
         function.use_table("DATASETS_TABLE", self.tables.datasets, "Query")
         function.use_table("CONTROL_TABLE", self.tables.control, "PutItem")
-        function.use_secret("CODAT_API_KEY_SECRET", self._secrets.codat_api_key)
+        function.use_secret("CODAT_API_KEY_SECRET", self._secret("codat-api-key"))
         function.set("CODAT_BASE_URL", self._settings.codat_base_url)
         function.set("EVENT_BUS", self.bus.event_bus_name)
         function.set("ACT_ON_PAGE_FUNCTION", act_on_page.function.function_arn)
@@ -294,6 +286,14 @@ class CodatFreshness(Construct):
         function.use_index(self.tables.feeds, BROKEN)
         function.use_table("CONTROL_TABLE", self.tables.control, "GetItem", "BatchGetItem")
         self._let_load_policy(function)
+
+    def _secret(self, name: str) -> str:
+        """Return the name of a secret that the user stores after the first deployment, and that outlives the stack.
+
+        It is a parameter of Systems Manager, which CloudFormation cannot create encrypted. Unlike the secrets of
+        Secrets Manager, where only that of `notify_url` is, because EventBridge reads it there, it is free of charge.
+        """
+        return f"/{Stack.of(self).stack_name}/{name}"
 
     def _output(self, name: str, value: str) -> None:
         # The command line recognises a stack by these names, whatever the construct is called.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from aws_cdk import Acknowledgment, Duration, RemovalPolicy, Stack, Validations
+from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -12,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from freshness.app.policy_in_force import NOT_LOADED
-from infra.metrics import failed_runs
+from freshness.aws.metrics import NAMESPACE
 from infra.settings import Settings
 
 OF_INSIGHTS = (
@@ -139,3 +140,17 @@ class Function(Construct):
 def encryption_key(scope: Construct, settings: Settings) -> kms.IKey | None:
     """Return the KMS key of the settings, if they name one."""
     return kms.Key.from_key_arn(scope, "Key", settings.kms_key) if settings.kms_key else None
+
+
+def failed_runs(scope: Construct, period: Duration) -> cloudwatch.Metric:
+    """Return the number of failed runs of all functions in the stack of `scope`.
+
+    It is one metric, counted in the functions' logs, because Lambda's own is one for each function. Such a metric can
+    have no dimension, so its namespace has the name of the stack. It is emitted, and charged, only after a failure.
+    """
+    return cloudwatch.Metric(
+        namespace=f"{NAMESPACE}/{Stack.of(scope).stack_name}",
+        metric_name="FailedRuns",
+        statistic="Sum",
+        period=period,
+    )
