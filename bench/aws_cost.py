@@ -16,7 +16,7 @@ from aws_cdk import App
 from bench.figures import Figure, Topic, show
 from estimate import prices
 from estimate.bill import CHECK_TICKS, DAYS_A_MONTH, QUEUE_TICKS, TICK_LOG_BYTES, Part, parts, total, with_free_tier
-from estimate.prices import MILLION
+from estimate.prices import MILLION, Price
 from infra.freshness_stack import FreshnessStack
 from infra.settings import Deployment
 from local.settings import ROOT
@@ -27,13 +27,13 @@ AT_MOST = 10.0
 """The most that this fleet may cost a month at list prices, in USD."""
 AT_MOST_IDLE = 1.0
 """The most that a stack with nothing to do may cost a month, in USD."""
-A_SECRET = 0.40
+A_SECRET, A_DASHBOARD = Price(0.40, "secret"), Price(3.00, "dashboard", free=3)
 LOOKS = 22 * 60
 """How often the dashboard is shown in a month: on working days, every minute of an hour."""
 PAGE_GB_SECONDS, PAGE_READ_UNITS = 0.5 * 0.5, 250.0
 """GB-seconds of Lambda and read units to show the page, measured for 10,000 companies, 100 of them late."""
-LOG_QUERIES = 0.005
-"""USD per GB that Logs Insights scans."""
+LOG_QUERIES = Price(0.005, "GB")
+"""Of what Logs Insights scans."""
 DASHBOARD = "CloudWatch dashboard"
 TYPES = 10
 """The data types of a company. Codat sends one webhook for those that it fetched together."""
@@ -68,12 +68,11 @@ def dashboard() -> list[Part]:
     widgets = resources("AWS::CloudWatch::Dashboard")
     sources = sum(json.dumps(each["DashboardBody"]).count("SOURCE") for each in widgets)
     return [
-        Part(DASHBOARD, "dashboard", len(widgets), 3.00, free_units=3, least=0, because="the graphs"),
-        Part("Lambda time to show the page", "GB-second", LOOKS * PAGE_GB_SECONDS, prices.LAMBDA_GB_SECOND, LOOKS),
-        Part("DynamoDB reads to show the page", "1M units", LOOKS * PAGE_READ_UNITS / MILLION, prices.DYNAMODB_READS),
+        Part(DASHBOARD, len(widgets), A_DASHBOARD, least=0, because="the graphs"),
+        Part("Lambda time to show the page", LOOKS * PAGE_GB_SECONDS, prices.LAMBDA_GB_SECOND),
+        Part("DynamoDB reads to show the page", LOOKS * PAGE_READ_UNITS / MILLION, prices.DYNAMODB_READS),
         Part(
             "Logs Insights queries to show the graphs",
-            "GB",
             LOOKS * sources * log / 1e9,
             LOG_QUERIES,
             because=f"the records of a day are read {sources} times; each of their numbers would cost 0.30 as a metric",
@@ -88,11 +87,11 @@ def alternative() -> list[Part]:
     """
     polls = COMPANIES * 24 * DAYS_A_MONTH
     return [
-        Part("DynamoDB writes", "1M units", REFRESHES / MILLION, prices.DYNAMODB_WRITES),
-        Part("DynamoDB reads", "1M units", polls * 10 * 0.5 / MILLION, prices.DYNAMODB_READS),
-        Part("Lambda time", "GB-second", (polls + REFRESHES) * 0.1 * 0.25, prices.LAMBDA_GB_SECOND, free_units=400_000),
-        Part("Secrets Manager secrets", "secret", 1, A_SECRET),
-        Part("CloudWatch logs", "GB", polls * 250 / 1e9, 0.50, free_units=5),
+        Part("DynamoDB writes", REFRESHES / MILLION, prices.DYNAMODB_WRITES),
+        Part("DynamoDB reads", polls * 10 * 0.5 / MILLION, prices.DYNAMODB_READS),
+        Part("Lambda time", (polls + REFRESHES) * 0.1 * 0.25, prices.LAMBDA_GB_SECOND),
+        Part("Secrets Manager secrets", 1, A_SECRET),
+        Part("CloudWatch logs", polls * 250 / 1e9, prices.LOGS),
     ]
 
 

@@ -1,8 +1,7 @@
 """What AWS charges in a month for a fleet: everything but the dashboard, which is optional.
 
 Each part says what its units are, and has a floor: what it costs with the fewest units that keep what the stack
-guarantees, and why they cannot be fewer. A webhook for each read is the most expensive case, and is assumed. Prices
-that are not in `estimate.prices` are list prices of the same region and month.
+guarantees, and why they cannot be fewer. A webhook for each read is the most expensive case, and is assumed.
 """
 
 import math
@@ -10,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from estimate import prices
-from estimate.prices import MILLION
+from estimate.prices import MILLION, Price
 from freshness.app.checking.check_freshness import LIST_EVERY
 from freshness.aws.dynamodb.item_codec import DATASETS_KEPT
 from freshness.domain.feeds.feed import DAY
@@ -27,7 +26,6 @@ IN_FLIGHT_READ_UNITS = 0.2
 """Read units that ticks spend on a feed in flight. They spend as many on its company, for all its feeds together."""
 SECRET_READS = 2 * 12 * 24 * DAYS_A_MONTH + 12 * 24 * DAYS_A_MONTH
 """Each of three functions reads its secret every five minutes."""
-KMS_CALL = 0.03 / 10_000
 REQUEST_BYTES, RESPONSE_BYTES = 1000, 460
 """The bytes that leave AWS for a refresh, and for a webhook, with the headers of HTTP and TLS."""
 POLLERS, LONG_POLL = 5, 20.0
@@ -36,21 +34,19 @@ BATCHING_SECONDS = 15
 """How long the first webhook of a batch waits for others, as in the template."""
 WEBHOOK_GB_SECONDS, READ_GB_SECONDS = 0.07 * 0.25, 0.012 * 0.25
 """Lambda time to apply a webhook, and for each read that it reports: 25 with ten reads each take 4.7 s."""
-ALARM_METRICS, AN_ALARM_METRIC = 14, 0.10
-"""How many metrics the template's alarms watch, and the price of each in USD."""
+ALARM_METRICS = 14
+"""How many metrics the template's alarms watch."""
 ATTAINMENT_READ_UNITS = 40.0
 """Read units of a check tick for the burn rate: the records of up to 73 hours, and the index of broken promises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A line of the bill: a number of units, and the price of one in USD. The first `free_units` are free."""
+    """A line of the bill: a number of units, and the price of one."""
 
     name: str
-    of: str
     units: float
-    price: float
-    free_units: float = 0.0
+    price: Price
     least: float | None = None
     """The fewest units that keep the guarantees; `None` if that is `units`."""
     because: str = ""
@@ -61,12 +57,12 @@ class Part:
     @property
     def cost(self) -> float:
         """Return the cost at list price."""
-        return self.units * self.price
+        return self.units * self.price.usd
 
     @property
     def with_free_tier(self) -> float:
         """Return the cost of the units that are not free of charge."""
-        return max(0.0, self.units - self.free_units) * self.price
+        return max(0.0, self.units - self.price.free) * self.price.usd
 
     @property
     def at_least(self) -> "Part":
@@ -76,7 +72,7 @@ class Part:
     @property
     def shown(self) -> str:
         """Return the units, their price, what they are, and the floor with its reason, as text."""
-        text = f"{self.units:,.3g} x {self.price:.2g} per {self.of}"
+        text = f"{self.units:,.3g} x {self.price.usd:.2g} per {self.price.of}"
         if self.because:
             text += f": {self.because}"
         if self.floor:
@@ -103,26 +99,21 @@ def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list
         *_webhooks(webhooks, batches),
         Part(
             "Lambda time",
-            "GB-second",
             gb_seconds,
             prices.LAMBDA_GB_SECOND,
-            free_units=400_000,
             because="with 256 MB, ticks 0.5 and 2 s, 0.1 s to queue a refresh at Codat's pace, 0.11 s for its webhook",
             floor="less memory is a slower processor, and takes as many GB-seconds",
         ),
         Part(
             "Lambda requests",
-            "1M",
             (ticks + webhooks + batches) / MILLION,
             prices.LAMBDA_REQUESTS,
-            free_units=1,
             least=(ticks + 1.1 * webhooks) / MILLION,
             because="one to receive each webhook, one to apply a batch, and the ticks",
             floor="batches of ten",
         ),
         Part(
             "EventBridge events",
-            "1M",
             refreshes / MILLION,
             prices.EVENTBRIDGE_EVENTS,
             because="an event for each refresh",
@@ -131,53 +122,41 @@ def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list
         ),
         Part(
             "EventBridge Scheduler",
-            "1M",
             ticks / MILLION,
             prices.SCHEDULER_INVOCATIONS,
-            free_units=14,
             because="a tick to queue every minute, and one to check every five",
             floor="a less frequent tick would start refreshes later",
         ),
         Part(
             "KMS calls to read secrets",
-            "call",
             SECRET_READS,
-            KMS_CALL,
-            free_units=20_000,
+            prices.KMS_CALL,
             because="three functions read theirs every five minutes",
             floor="a secret that was rotated must be used within minutes",
         ),
         Part(
             "data out",
-            "GB",
             (refreshes * REQUEST_BYTES + webhooks * RESPONSE_BYTES) / 1e9,
-            0.09,
-            free_units=100,
+            prices.DATA_OUT,
             because="a request to Codat for each refresh, and a response to each webhook",
         ),
         Part(
             "CloudWatch logs",
-            "GB",
             (ticks * TICK_LOG_BYTES + batches * BATCH_LOG_BYTES) / 1e9,
-            0.50,
-            free_units=5,
+            prices.LOGS,
             because="a record of each tick, and of each batch of webhooks",
         ),
         Part(
             "CloudWatch logs of requests",
-            "GB",
             webhooks * ACCESS_LOG_BYTES / 1e9,
-            0.25,
-            free_units=5,
+            prices.ACCESS_LOGS,
             because="a record of each request to API Gateway, in the class for infrequent access",
             floor="it shows who sent forged webhooks",
         ),
         Part(
             "CloudWatch alarms",
-            "metric",
             ALARM_METRICS,
-            AN_ALARM_METRIC,
-            free_units=10,
+            prices.ALARM_METRIC,
             because="the metrics that alarms watch",
             floor="each calls for another remedy",
         ),
@@ -204,7 +183,6 @@ def _webhooks(webhooks: float, batches: float) -> list[Part]:
     return [
         Part(
             "API Gateway",
-            "1M requests",
             webhooks / MILLION,
             prices.HTTP_API_REQUESTS,
             because="a request for each webhook",
@@ -213,20 +191,16 @@ def _webhooks(webhooks: float, batches: float) -> list[Part]:
         ),
         Part(
             "SQS messages",
-            "1M requests",
             (webhooks + batches) / MILLION,
-            prices.SQS_REQUESTS,
-            free_units=0.34,
+            prices.SQS_MESSAGES,
             because="a message for each webhook, deleted in batches",
             floor="Lambda's own queue for asynchronous invocation is free of charge, but tries for hours only, and one "
             "by one",
         ),
         Part(
             "SQS polling",
-            "1M requests",
             _polls(webhooks) / MILLION,
-            prices.SQS_REQUESTS,
-            free_units=0.66,
+            prices.SQS_POLLS,
             because="Lambda has five pollers. Each waits up to 20 seconds for a message",
             floor="Lambda has no setting for fewer",
         ),
@@ -246,14 +220,12 @@ def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int
 
     `read_together` is how many data types of a company are in flight together.
     """
-    write, read = prices.DYNAMODB_WRITES, prices.DYNAMODB_READS
     gb_stored = refreshes / DAYS_A_MONTH * (DATASETS_KEPT / DAY) * DATASET_BYTES / 1e9
     return [
         Part(
             "DynamoDB writes of refreshes",
-            "1M units",
             prices.WRITE_UNITS * refreshes / MILLION,
-            write,
+            prices.DYNAMODB_WRITES,
             because="the feed when queued and at the end 2, its move in the due index 2, the dataset 2",
             floor="a crash must lose neither what was queued nor what ended; a move in an index deletes and puts. With "
             "one entry for each company, ten webhooks at once would compete for one item, and where its data types "
@@ -261,61 +233,53 @@ def _dynamodb(refreshes: float, ticks: float, companies: int, read_together: int
         ),
         Part(
             "DynamoDB writes of ticks",
-            "1M units",
             prices.TICK_WRITE_UNITS * ticks / MILLION,
-            write,
+            prices.DYNAMODB_WRITES,
             least=2 * ticks / MILLION,
             because="a lease and what was learned",
             floor="a lease is taken and given back",
         ),
         Part(
             "DynamoDB reads of refreshes",
-            "1M units",
             prices.READ_UNITS * refreshes / MILLION,
-            read,
+            prices.DYNAMODB_READS,
             least=2 * refreshes / MILLION,
             because="the feed for the tick, and the company, the feed and the dataset for the webhook",
             floor="the feed for the tick 0.5; the company 0.5, and the feed consistently 1, for the webhook",
         ),
         Part(
             "DynamoDB reads of feeds in flight",
-            "1M units",
             IN_FLIGHT_READ_UNITS * (1 + 1 / read_together) * refreshes / MILLION,
-            read,
+            prices.DYNAMODB_READS,
             because="a feed is due until its read has ended; ticks remember it, and read it and its company again "
             "after five minutes, or when the read is late or the promise breaks",
             floor="others may have changed it",
         ),
         Part(
             "DynamoDB reads of ticks",
-            "1M units",
             (prices.TICK_READ_UNITS * ticks + ATTAINMENT_READ_UNITS * CHECK_TICKS + 24 * DAYS_A_MONTH) / MILLION,
-            read,
+            prices.DYNAMODB_READS,
             because="the due index's shards, the account's limits, the rates; the burn rate of error budgets",
             floor="each tick decides from what is so now",
         ),
         Part(
             "DynamoDB reads of listed companies",
-            "1M units",
             companies * 0.5 * (DAY / LIST_EVERY) * DAYS_A_MONTH / MILLION,
-            read,
+            prices.DYNAMODB_READS,
             because=f"each company every {LIST_EVERY.total_seconds() / 60:.0f} minutes",
             floor="without webhooks, a lost connection is found by the list alone",
         ),
         Part(
             "DynamoDB storage",
-            "GB",
             gb_stored,
-            0.25,
-            free_units=25,
+            prices.DYNAMODB_STORAGE,
             because="30 days of datasets",
             floor="the history that is promised",
         ),
         Part(
             "DynamoDB point-in-time recovery",
-            "GB",
             gb_stored,
-            0.20,
+            prices.DYNAMODB_BACKUPS,
             because="backups of the tables",
             floor="only the tables record what is due",
         ),

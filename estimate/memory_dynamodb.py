@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any, cast
 
 from botocore.exceptions import ClientError
@@ -130,12 +131,10 @@ class MemoryDynamoDB:
         """
         self._count("BatchGetItem")
         if sum(len(wanted["Keys"]) for wanted in RequestItems.values()) > MOST_KEYS:
-            message = "Too many items requested for the BatchGetItem call"
-            raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "BatchGetItem")
+            raise _invalid("BatchGetItem", "Too many items requested for the BatchGetItem call")
         for wanted in RequestItems.values():
             if len({str(sorted(key.items())) for key in wanted["Keys"]}) < len(wanted["Keys"]):
-                message = "Provided list of item keys contains duplicates"
-                raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "BatchGetItem")
+                raise _invalid("BatchGetItem", "Provided list of item keys contains duplicates")
         responses = {
             name: [item for key in wanted["Keys"] if (item := self.tables[name].get(key)) is not None]
             for name, wanted in RequestItems.items()
@@ -162,8 +161,7 @@ class MemoryDynamoDB:
         """
         self._count("BatchExecuteStatement")
         if len(Statements) > MOST_STATEMENTS:
-            message = "Member must have length less than or equal to 25"
-            raise ClientError({"Error": {"Code": "ValidationException", "Message": message}}, "BatchExecuteStatement")
+            raise _invalid("BatchExecuteStatement", "Member must have length less than or equal to 25")
         return {"Responses": [self._execute(each["Statement"], each["Parameters"]) for each in Statements]}
 
     def _execute(self, statement: str, parameters: list[Item]) -> Item:
@@ -224,9 +222,32 @@ class MemoryDynamoDB:
         self._require(TableName, Key, condition)
         self._replace(TableName, Key, None)
 
-    def get_paginator(self, operation: str) -> "_Query | _Scan":
+    def get_paginator(self, operation: str) -> SimpleNamespace:
         """Return the paginator of `query` or `scan`."""
-        return _Scan(self) if operation == "scan" else _Query(self)
+        return SimpleNamespace(paginate=self._scanned if operation == "scan" else self._queried)
+
+    def _scanned(self, *, TableName: str) -> Iterator[Item]:
+        yield {"Items": self.scan(TableName)}
+
+    def _queried(
+        self,
+        *,
+        TableName: str,
+        KeyConditionExpression: str,
+        ExpressionAttributeValues: Item,
+        ExpressionAttributeNames: dict[str, str] | None = None,
+        IndexName: str | None = None,
+        PaginationConfig: dict[str, int] | None = None,
+        **_: Any,
+    ) -> Iterator[Item]:
+        names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues
+        items = self.query(TableName, IndexName, KeyConditionExpression, names, values)
+        size = (PaginationConfig or {}).get("PageSize", len(items))
+        if len(items) <= size:
+            yield {"Items": items}
+            return
+        yield {"Items": items[:size], "LastEvaluatedKey": True}
+        yield {"Items": items[size:]}
 
     def query(self, table: str, index: str | None, condition: str, names: dict[str, str], values: Item) -> list[Item]:
         """Return the items of a partition in order of their keys, or of a shard of an index in order of time."""
@@ -272,37 +293,8 @@ def tables_in_memory(dynamodb: MemoryDynamoDB | None = None) -> Tables:
     return Tables.open(cast(Any, dynamodb or MemoryDynamoDB()), TABLE_NAMES, sleep=lambda _: None)
 
 
-class _Query:
-    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
-        self._dynamodb = dynamodb
-
-    def paginate(
-        self,
-        *,
-        TableName: str,
-        KeyConditionExpression: str,
-        ExpressionAttributeValues: Item,
-        ExpressionAttributeNames: dict[str, str] | None = None,
-        IndexName: str | None = None,
-        PaginationConfig: dict[str, int] | None = None,
-        **_: Any,
-    ) -> Iterator[Item]:
-        names, values = ExpressionAttributeNames or {}, ExpressionAttributeValues
-        items = self._dynamodb.query(TableName, IndexName, KeyConditionExpression, names, values)
-        size = (PaginationConfig or {}).get("PageSize", len(items))
-        if len(items) <= size:
-            yield {"Items": items}
-            return
-        yield {"Items": items[:size], "LastEvaluatedKey": True}
-        yield {"Items": items[size:]}
-
-
-class _Scan:
-    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
-        self._dynamodb = dynamodb
-
-    def paginate(self, *, TableName: str) -> Iterator[Item]:
-        yield {"Items": self._dynamodb.scan(TableName)}
+def _invalid(operation: str, message: str) -> ClientError:
+    return ClientError({"Error": {"Code": "ValidationException", "Message": message}}, operation)
 
 
 def _operands(clause: str, operator: str, names: dict[str, str], values: Item) -> tuple[str, Any]:

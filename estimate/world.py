@@ -8,7 +8,7 @@ is simulated: changes are a Poisson process, and every sync succeeds, after a du
 import heapq
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -105,9 +105,6 @@ class SimulatedFeed:
     changes_per_day: float
     sync_time: timedelta
     measured: Measured
-
-
-Allowance = Callable[[datetime], float]
 
 
 @dataclass(kw_only=True)
