@@ -30,12 +30,6 @@ class NewCompany(_Body):
     platforms: list[str] = Field(["Xero", "Plaid"], min_length=1)
 
 
-class CompanyChange(_Body):
-    """The request body to make a company a subsidiary of another one, or of none."""
-
-    parent_id: str | None
-
-
 class NewConnection(_Body):
     """The request body to add a connection; `platform` is the name of a platform."""
 
@@ -89,15 +83,11 @@ class AdminApi:
         return [
             Route("/sandbox/state", self._state),
             Route("/sandbox/calls", self._calls),
-            Route("/sandbox/calls", self._clear_calls, methods=["DELETE"]),
             Route("/sandbox/settings", self._settings),
             Route("/sandbox/settings", self._change_settings, methods=["PATCH"]),
             Route("/sandbox/reset", self._reset, methods=["POST"]),
-            Route("/sandbox/stubs", self._stubs),
             Route("/sandbox/stubs", self._add_stub, methods=["POST"]),
-            Route("/sandbox/stubs", self._clear_stubs, methods=["DELETE"]),
             Route("/sandbox/companies", self._add_company, methods=["POST"]),
-            Route(company, self._change_company, methods=["PATCH"]),
             Route(company, self._delete_company, methods=["DELETE"]),
             Route(f"{company}/refresh", self._refresh, methods=["POST"]),
             Route(f"{company}/books", self._change_books, methods=["POST"]),
@@ -124,10 +114,6 @@ class AdminApi:
     async def _calls(self, _request: Request) -> Response:
         return JSONResponse(dict(self._sandbox.calls))
 
-    async def _clear_calls(self, _request: Request) -> Response:
-        self._sandbox.calls.clear()
-        return Response(status_code=204)
-
     async def _settings(self, _request: Request) -> Response:
         return JSONResponse(self._sandbox.settings.model_dump(mode="json"))
 
@@ -140,29 +126,16 @@ class AdminApi:
         self._sandbox.reset(await self._settings_with(request))
         return await self._settings(request)
 
-    async def _stubs(self, _request: Request) -> Response:
-        pending = self._sandbox.stubs.pending()
-        return JSONResponse([stub.model_dump(mode="json", by_alias=True) for stub in pending])
-
     async def _add_stub(self, request: Request) -> Response:
         stub = await _body(request, StubResponse)
         self._sandbox.stubs.add(stub)
         return JSONResponse(stub.model_dump(mode="json", by_alias=True), status_code=201)
-
-    async def _clear_stubs(self, _request: Request) -> Response:
-        self._sandbox.stubs.clear()
-        return Response(status_code=204)
 
     async def _add_company(self, request: Request) -> Response:
         new = await _body(request, NewCompany)
         platforms = [_platform(name) for name in new.platforms]
         company = self._sandbox.do(lambda codat, now: codat.add_company(platforms, now))
         return JSONResponse(self._company(company), status_code=201)
-
-    async def _change_company(self, request: Request) -> Response:
-        change = await _body(request, CompanyChange)
-        company = self._sandbox.backend.set_parent(request.path_params["company_id"], change.parent_id)
-        return JSONResponse(self._company(company))
 
     async def _delete_company(self, request: Request) -> Response:
         self._sandbox.do(lambda codat, now: codat.delete_company(request.path_params["company_id"], now))

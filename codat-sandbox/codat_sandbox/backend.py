@@ -14,7 +14,6 @@ from typing import Unpack
 from codat_sandbox import companies, feeds
 from codat_sandbox.companies import CompanyDetails, NewCompany
 from codat_sandbox.errors import (
-    BadRequestError,
     DatasetAlreadyInProgressError,
     NoLinkedConnectionError,
     NotFoundError,
@@ -248,17 +247,6 @@ class CodatBackend:
         company = self._store.delete_company(company_id)
         self._syncs.drop_company(company_id)
         self._events.add_company_event(EventType.COMPANY_DELETED, company, now)
-
-    def set_parent(self, company_id: str, parent_id: str | None) -> Company:
-        """Make a company a subsidiary of another one, or of none, and return the company.
-
-        Raises:
-            BadRequestError: a company cannot be its own parent.
-        """
-        if parent_id == company_id:
-            raise BadRequestError("A company cannot be its own parent")
-        self._store.set_parent(company_id, parent_id)
-        return self.company(company_id)
 
     def add_connection(self, company_id: str, platform: Platform, now: datetime) -> Connection:
         """Add a connection that the customer has not linked yet (PendingAuth), and return it."""

@@ -84,14 +84,6 @@ class ConnectionChanges(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class CompanyReference:
-    """A reference from a company to its parent or to a subsidiary."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Company:
     """A company with its connections, at one point in time."""
 
@@ -101,8 +93,6 @@ class Company:
     created: datetime
     connections: tuple[Connection, ...]
     products: tuple[str, ...] = ()
-    parent: CompanyReference | None = None
-    subsidiaries: tuple[CompanyReference, ...] = ()
 
     @property
     def last_sync(self) -> datetime | None:

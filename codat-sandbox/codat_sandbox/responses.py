@@ -10,7 +10,6 @@ from uuid import NAMESPACE_URL, uuid5
 from codat_sandbox.model import (
     Company,
     CompanyEvent,
-    CompanyReference,
     Connection,
     ConnectionEvent,
     Dataset,
@@ -58,13 +57,9 @@ def _company_details(value: Company) -> Json:
         "createdByUserName": None,
         "products": list(value.products),
         "tags": value.tags,
-        "referenceParentCompany": value.parent and _group_member(value.parent),
-        "referenceSubsidiaryCompanies": [_group_member(each) for each in value.subsidiaries],
+        "referenceParentCompany": None,
+        "referenceSubsidiaryCompanies": [],
     }
-
-
-def _group_member(value: CompanyReference) -> Json:
-    return {"id": value.id, "name": value.name, "links": {"portal": f"{_PORTAL}/{value.id}/summary"}}
 
 
 def connection(owner: Company, value: Connection, links: str) -> Json:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from codat_sandbox.companies import NewCompany
 from codat_sandbox.errors import NotFoundError
 from codat_sandbox.feeds import Feed
-from codat_sandbox.model import Company, CompanyReference, Connection
+from codat_sandbox.model import Company, Connection
 from codat_sandbox.syncs import Sync
 
 
@@ -86,9 +86,6 @@ class Store:
         """Delete a company with its feeds and syncs, and return it as it was."""
         company = self.company(company_id)
         self.active_companies -= company.is_active
-        self.set_parent(company_id, None)
-        for subsidiary in company.subsidiaries:
-            self.set_parent(subsidiary.id, None)
         del self._companies[company_id], self._feeds[company_id]
         for sync in self._history.pop(company_id):
             del self._syncs[sync.as_requested.id]
@@ -99,21 +96,6 @@ class Store:
         self.active_companies += company.is_active - self._companies[company.id].is_active
         self._companies[company.id] = company
         return company
-
-    def set_parent(self, company_id: str, parent_id: str | None) -> None:
-        """Make a company a subsidiary of another one, or of none."""
-        company = self.company(company_id)
-        if company.parent:
-            former = self.company(company.parent.id)
-            subsidiaries = tuple(each for each in former.subsidiaries if each.id != company_id)
-            self.put(replace(former, subsidiaries=subsidiaries))
-        if parent_id is None:
-            self.put(replace(company, parent=None))
-            return
-        parent = self.company(parent_id)
-        reference = CompanyReference(company_id, company.name)
-        self.put(replace(parent, subsidiaries=(*parent.subsidiaries, reference)))
-        self.put(replace(company, parent=CompanyReference(parent_id, parent.name)))
 
     def add_connection(self, company_id: str, connection: Connection, feeds: Sequence[Feed]) -> None:
         """Add a connection with its feeds to a company."""

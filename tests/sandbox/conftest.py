@@ -2,7 +2,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from codat_sandbox.backend import CodatBackend
-from codat_sandbox.model import Event, ReadCompleted
+from codat_sandbox.model import Company, Event, ReadCompleted
+from codat_sandbox.platforms import Platform
 from codat_sandbox.pytest_plugin import QUICK as QUICK
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
@@ -22,9 +23,15 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-def empty_backend(settings: Settings) -> CodatBackend:
-    """Return a backend without companies and without Codat's own schedule."""
-    return CodatBackend(settings.model_copy(update={"companies": 0, "sync_schedule": {}}), NOON)
+def empty_backend(settings: Settings, **changes: object) -> CodatBackend:
+    """Return a backend without companies and without Codat's own schedule, with changes of the settings."""
+    return CodatBackend(settings.model_copy(update={"companies": 0, "sync_schedule": {}, **changes}), NOON)
+
+
+def backend_with(settings: Settings, *platforms: Platform, **changes: object) -> tuple[CodatBackend, Company]:
+    """Return such a backend with one company, which was created at noon, and the company."""
+    backend = empty_backend(settings, **changes)
+    return backend, backend.add_company(platforms, NOON)
 
 
 def reads(events: list[Event]) -> list[ReadCompleted]:
@@ -50,20 +57,12 @@ def codat(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
-def wait_until() -> Callable[[Callable[[], bool]], None]:
-    def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"the condition was not met within {seconds} seconds"
-            time.sleep(0.01)
-
-    return wait
-
-
-@pytest.fixture
-def connect() -> Callable[[RunningSandbox], AbstractContextManager[httpx.Client]]:
-    return client_of
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until a condition is met."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition was not met within {seconds} seconds"
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -7,12 +7,11 @@ from codat_sandbox.errors import NoLinkedConnectionError, NotFoundError
 from codat_sandbox.model import CompanyEvent, ConnectionEvent, ConnectionStatus, DatasetStatus
 from codat_sandbox.platforms import PLAID, XERO, DataType
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import MINUTE, NOON, empty_backend, reads
+from tests.sandbox.conftest import MINUTE, NOON, backend_with, reads
 
 
 def test_syncs_of_a_deauthorized_connection_end_in_auth_error_until_it_is_linked_again(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     backend.advance(NOON + MINUTE)
     [connection] = company.connections
     backend.set_connection_status(company.id, connection.id, ConnectionStatus.DEAUTHORIZED, NOON + MINUTE)
@@ -36,8 +35,7 @@ def test_syncs_of_a_deauthorized_connection_end_in_auth_error_until_it_is_linked
 
 
 def test_unlinking_a_connection_ends_its_running_syncs(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     [connection] = company.connections
 
     backend.advance(NOON)
@@ -51,8 +49,7 @@ def test_unlinking_a_connection_ends_its_running_syncs(settings: Settings) -> No
 
 
 def test_a_lapsed_authorization_disconnects_the_connection(settings: Settings) -> None:
-    backend = empty_backend(settings.model_copy(update={"authorization_lapses": 1}))
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO, authorization_lapses=1)
 
     events = backend.advance(NOON + MINUTE)
 
@@ -62,8 +59,7 @@ def test_a_lapsed_authorization_disconnects_the_connection(settings: Settings) -
 
 
 def test_reads_can_be_refused_for_a_while_although_the_connection_stays_linked(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     backend.advance(NOON + MINUTE)
     [connection] = company.connections
     ends = []
@@ -92,8 +88,7 @@ def test_relinking_grants_missing_permissions(settings: Settings) -> None:
 
 
 def test_creating_and_deleting_a_company_sends_events(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     created = backend.advance(NOON)
     backend.delete_company(company.id, NOON)
     deleted = backend.advance(NOON + MINUTE)
@@ -106,8 +101,7 @@ def test_creating_and_deleting_a_company_sends_events(settings: Settings) -> Non
 
 
 def test_a_new_connection_is_read_once_linked_and_deleting_it_cancels_its_syncs(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     backend.advance(NOON + MINUTE)
     now = NOON + MINUTE
     plaid = backend.add_connection(company.id, PLAID, now)

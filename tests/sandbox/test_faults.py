@@ -1,6 +1,5 @@
 """What the sandbox's own API makes go wrong, as a client of Codat's API sees it."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +12,7 @@ from codat_sandbox.model import ConnectionStatus, DatasetStatus
 from codat_sandbox.platforms import PLATFORMS
 from codat_sandbox.server import RunningSandbox
 from codat_sandbox.stubs import StubResponse, Stubs
-from tests.sandbox.conftest import MINUTE, NOON, QUICK, empty_backend, reads
-
-WaitUntil = Callable[[Callable[[], bool]], None]
+from tests.sandbox.conftest import MINUTE, NOON, QUICK, empty_backend, reads, wait_until
 
 
 @pytest.fixture
@@ -92,9 +89,7 @@ def test_a_client_creates_a_company_links_it_and_unlinks_it(codat: httpx.Client,
     assert codat.post("/companies", json={"name": "<script>"}).status_code == 400
 
 
-def test_what_went_wrong_is_said_by_the_connection_the_dataset_and_its_results(
-    codat: httpx.Client, wait_until: WaitUntil
-) -> None:
+def test_what_went_wrong_is_said_by_the_connection_the_dataset_and_its_results(codat: httpx.Client) -> None:
     company = codat.post("/sandbox/companies", json={"platforms": ["QuickBooks Desktop"]}).json()
     path = f"/companies/{company['id']}"
     [connection] = company["dataConnections"]

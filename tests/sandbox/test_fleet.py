@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from codat_sandbox.backend import CodatBackend
 from codat_sandbox.errors import DatasetAlreadyInProgressError
-from codat_sandbox.model import CompanyReference, ConnectionStatus, DatasetStatus, Truth
-from codat_sandbox.platforms import QUICKBOOKS_DESKTOP, XERO, DataType, SourceType
+from codat_sandbox.model import ConnectionStatus, DatasetStatus, Truth
+from codat_sandbox.platforms import QUICKBOOKS_DESKTOP, DataType, SourceType
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import DAY, HOUR, MINUTE, NOON, empty_backend
+from tests.sandbox.conftest import DAY, HOUR, MINUTE, NOON
 
 
 def test_companies_have_at_most_one_accounting_connection_and_some_have_two_of_another_source_type() -> None:
@@ -85,16 +85,3 @@ def test_feeds_that_can_become_fresh_are_those_whose_refresh_completes(settings:
 
 def key(truth: Truth) -> tuple[str, str]:
     return truth.connection.id, truth.data_type
-
-
-def test_a_company_and_its_parent_refer_to_each_other_until_one_is_deleted(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    parent, child = (backend.add_company((XERO,), NOON) for _ in range(2))
-
-    backend.set_parent(child.id, parent.id)
-    child, parent = backend.company(child.id), backend.company(parent.id)
-    assert child.parent == CompanyReference(parent.id, parent.name)
-    assert parent.subsidiaries == (CompanyReference(child.id, child.name),)
-
-    backend.delete_company(parent.id, NOON)
-    assert backend.company(child.id).parent is None

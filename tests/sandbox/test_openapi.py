@@ -1,7 +1,7 @@
 """The sandbox's responses and webhooks conform to Codat's OpenAPI description. Skipped where its file is missing."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from referencing.jsonschema import DRAFT202012
 from codat_sandbox.codat_api import CodatApi
 from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import Receiver
+from tests.sandbox.conftest import Receiver, wait_until
 
 OPENAPI = Path(__file__).parents[3] / "shared" / "codat" / "platform-openapi-full.json"
 
@@ -32,8 +32,6 @@ UNDESCRIBED = {
 NOT_SENT = {"{dataType}.write.successful", "{dataType}.write.unsuccessful", "client.rateLimit.reset"}
 
 pytestmark = pytest.mark.skipif(not OPENAPI.exists(), reason=f"Codat's OpenAPI file is not at {OPENAPI}")
-
-WaitUntil = Callable[[Callable[[], bool]], None]
 
 
 class Description:
@@ -104,16 +102,14 @@ def description() -> Description:
 
 
 @pytest.fixture
-def codat_with_failures(codat: httpx.Client, wait_until: WaitUntil) -> httpx.Client:
+def codat_with_failures(codat: httpx.Client) -> httpx.Client:
     """Return a client of a sandbox whose companies have been synced, with and without errors."""
     codat.post(
         "/sandbox/reset",
         json={"companies": 24, "fails_first": 0.3, "not_supported": 0.1, "permissions_error": 0.1, "needs_relink": 0.1}
         | {"custom_data_types": {"Xero": ["budgets"]}, "custom_products": {"credit-model": ["invoices", "bills"]}},
     )
-    first, second, *_ = companies = codat.get("/companies").json()["results"]
-    codat.patch(f"/sandbox/companies/{second['id']}", json={"parentId": first["id"]})
-    for company in companies:
+    for company in codat.get("/companies").json()["results"]:
         codat.post(f"/companies/{company['id']}/data/all")
     wait_until(lambda: not any(feed["isRunning"] for feed in codat.get("/sandbox/state").json()["feeds"]))
     return codat

@@ -9,7 +9,7 @@ from codat_sandbox.model import Event, ReadCompleted, RequestedBy
 from codat_sandbox.platforms import XERO, DataType
 from codat_sandbox.server import RunningSandbox
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import MINUTE, NOON, empty_backend
+from tests.sandbox.conftest import MINUTE, NOON, backend_with
 
 SLOW = timedelta(hours=1)
 
@@ -69,8 +69,7 @@ QUICK = timedelta(milliseconds=1)
 
 def test_the_syncs_of_a_product_are_reported_by_events_with_its_identifier(settings: Settings) -> None:
     """From the first link, and from a refresh, while those of the account are reported without one."""
-    backend = empty_backend(settings.model_copy(update={"sync_time_min": QUICK, "sync_time_max": QUICK}))
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO, sync_time_min=QUICK, sync_time_max=QUICK)
     linked = backend.advance(NOON + MINUTE)
     backend.refresh_product(company.id, "credit-model", ["bills"], NOON + MINUTE)
     backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)

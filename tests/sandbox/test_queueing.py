@@ -6,12 +6,11 @@ from codat_sandbox.errors import DatasetAlreadyInProgressError, NotSupportedByPl
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import FETCH_ON_FIRST_LINK, PLAID, TRUELAYER, XERO, DataType
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import MINUTE, NOON, empty_backend
+from tests.sandbox.conftest import MINUTE, NOON, backend_with
 
 
 def test_a_data_type_is_queued_on_each_connection_that_has_it(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO, PLAID, TRUELAYER], NOON)
+    backend, company = backend_with(settings, XERO, PLAID, TRUELAYER)
     backend.advance(NOON + MINUTE)
 
     first = backend.queue(company.id, DataType.BANKING_TRANSACTIONS, NOON + MINUTE)
@@ -22,8 +21,7 @@ def test_a_data_type_is_queued_on_each_connection_that_has_it(settings: Settings
 
 
 def test_a_data_type_can_be_queued_on_one_connection(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([PLAID, TRUELAYER], NOON)
+    backend, company = backend_with(settings, PLAID, TRUELAYER)
     now = NOON + MINUTE
     truelayer = company.connections[1].id
 
@@ -37,8 +35,7 @@ def test_a_data_type_can_be_queued_on_one_connection(settings: Settings) -> None
 
 
 def test_a_running_data_type_is_not_queued_again_and_the_error_names_its_dataset(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     now = NOON + MINUTE
     dataset = backend.queue(company.id, DataType.INVOICES, now)
 
@@ -54,16 +51,14 @@ def test_a_running_data_type_is_not_queued_again_and_the_error_names_its_dataset
 
 
 def test_a_data_type_that_no_platform_supports_is_refused(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO, PLAID], NOON)
+    backend, company = backend_with(settings, XERO, PLAID)
 
     with pytest.raises(NotSupportedByPlatformError, match=r"^Datatype \[commerce-orders\] not supported"):
         backend.queue(company.id, DataType.COMMERCE_ORDERS, NOON)
 
 
 def test_queueing_all_queues_the_first_link_types_of_linked_connections(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO, PLAID], NOON)
+    backend, company = backend_with(settings, XERO, PLAID)
     now = NOON + MINUTE
     backend.set_connection_status(company.id, company.connections[0].id, ConnectionStatus.DEAUTHORIZED, now)
 

@@ -7,7 +7,7 @@ from codat_sandbox.backend import CodatBackend
 from codat_sandbox.model import DatasetStatus, ReadCompleted, RequestedBy
 from codat_sandbox.platforms import PLAID, QUICKBOOKS_DESKTOP, XERO, DataType
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import MINUTE, NOON, empty_backend, reads
+from tests.sandbox.conftest import MINUTE, NOON, backend_with, empty_backend, reads
 
 
 def statuses_of(backend: CodatBackend, company_id: str, dataset_id: str) -> list[DatasetStatus]:
@@ -25,8 +25,7 @@ def statuses_of(backend: CodatBackend, company_id: str, dataset_id: str) -> list
 
 
 def test_a_sync_passes_through_codats_statuses_within_the_configured_time(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO)
     dataset = next(d for d in backend.history(company.id, NOON) if d.data_type is DataType.INVOICES)
 
     seen = statuses_of(backend, company.id, dataset.id)
@@ -69,8 +68,7 @@ def test_every_status_occurs(settings: Settings) -> None:
 
 
 def test_the_first_read_is_initial_and_reports_no_changes(settings: Settings) -> None:
-    backend = empty_backend(settings.model_copy(update={"changes_per_day": 1e9, "changes_spread": 0}))
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO, changes_per_day=1e9, changes_spread=0)
     first = [event for event in backend.advance(NOON + MINUTE) if isinstance(event, ReadCompleted)]
     backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
     second = [event for event in backend.advance(NOON + 2 * MINUTE) if isinstance(event, ReadCompleted)]
@@ -108,7 +106,7 @@ def test_reads_that_did_not_all_succeed_are_reported_as_unsuccessful(settings: S
 
 
 def test_reads_find_changes_at_the_rate_at_which_records_change(settings: Settings) -> None:
-    backend = empty_backend(settings.model_copy(update={"changes_per_day": 24, "changes_spread": 0}))
+    backend = empty_backend(settings, changes_per_day=24, changes_spread=0)
     companies = [backend.add_company([XERO], NOON) for _ in range(100)]
     backend.advance(NOON + MINUTE)
     for company in companies:
@@ -123,8 +121,7 @@ def test_reads_find_changes_at_the_rate_at_which_records_change(settings: Settin
 
 
 def test_reads_of_a_company_that_end_together_share_an_event(settings: Settings) -> None:
-    backend = empty_backend(settings.model_copy(update={"read_completed_within": timedelta(hours=1)}))
-    company = backend.add_company([XERO, PLAID], NOON)
+    backend, company = backend_with(settings, XERO, PLAID, read_completed_within=timedelta(hours=1))
 
     [event] = reads(backend.advance(NOON + MINUTE))
 
@@ -133,8 +130,7 @@ def test_reads_of_a_company_that_end_together_share_an_event(settings: Settings)
 
 
 def test_a_feed_whose_first_sync_fails_succeeds_at_the_next(settings: Settings) -> None:
-    backend = empty_backend(settings.model_copy(update={"fails_first": 1}))
-    company = backend.add_company([XERO], NOON)
+    backend, company = backend_with(settings, XERO, fails_first=1)
     [failed] = [d for d in backend.history(company.id, NOON + MINUTE) if d.data_type is DataType.INVOICES]
     backend.queue(company.id, DataType.INVOICES, NOON + MINUTE)
 
@@ -146,8 +142,7 @@ def test_a_feed_whose_first_sync_fails_succeeds_at_the_next(settings: Settings) 
 
 
 def test_an_on_premise_sync_stays_queued_until_its_machine_is_online(settings: Settings) -> None:
-    backend = empty_backend(settings)
-    company = backend.add_company([QUICKBOOKS_DESKTOP], NOON)
+    backend, company = backend_with(settings, QUICKBOOKS_DESKTOP)
     [connection] = company.connections
     backend.advance(NOON + MINUTE)
     backend.change_connection(company.id, connection.id, NOON + MINUTE, machine_online=False)

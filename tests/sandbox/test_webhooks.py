@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -9,9 +8,7 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
-from tests.sandbox.conftest import Receiver
-
-WaitUntil = Callable[[Callable[[], bool]], None]
+from tests.sandbox.conftest import Receiver, wait_until
 
 
 def register(codat: httpx.Client, receiver: Receiver, event_types: list[str], *, host: str = "127.0.0.1") -> str:
@@ -63,7 +60,7 @@ def test_a_read_is_reported_by_a_signed_webhook(codat: httpx.Client, receiver: R
     ],
 )
 def test_a_read_is_sent_in_each_form_that_the_consumer_subscribes_to(
-    codat: httpx.Client, receiver: Receiver, event_types: list[str], wait_until: WaitUntil
+    codat: httpx.Client, receiver: Receiver, event_types: list[str]
 ) -> None:
     codat.patch("/sandbox/settings", json={"read_completed_within": 60})
     register(codat, receiver, [*event_types, "company.deleted"])
@@ -111,9 +108,7 @@ def test_a_name_under_localhost_resolves_to_the_loopback_address(codat: httpx.Cl
     assert receiver.next().headers["Host"] == f"abc.execute-api.localhost:{receiver.port}"
 
 
-def test_a_consumer_receives_the_event_types_and_tags_it_subscribes_to(
-    codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
-) -> None:
+def test_a_consumer_receives_the_event_types_and_tags_it_subscribes_to(codat: httpx.Client, receiver: Receiver) -> None:
     url = f"http://127.0.0.1:{receiver.port}"
     feeds = codat.get("/sandbox/state").json()["feeds"]
     tags = codat.get(f"/companies/{feeds[0]['companyId']}").json()["tags"]
@@ -131,9 +126,7 @@ def test_a_consumer_receives_the_event_types_and_tags_it_subscribes_to(
     assert receiver.received.empty()
 
 
-def test_a_failed_delivery_is_retried_with_the_same_id(
-    codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
-) -> None:
+def test_a_failed_delivery_is_retried_with_the_same_id(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhook_time_scale": 1e-6})
     receiver.status = 500
     register(codat, receiver, CHANGES)
@@ -146,9 +139,7 @@ def test_a_failed_delivery_is_retried_with_the_same_id(
     assert {attempt["outcome"] for attempt in attempts(codat)} == {"500"}
 
 
-def test_an_endpoint_whose_attempts_all_fail_is_disabled(
-    codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil
-) -> None:
+def test_an_endpoint_whose_attempts_all_fail_is_disabled(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhook_time_scale": 1e-7})
     receiver.status = 500
     consumer_id = register(codat, receiver, CHANGES)
@@ -163,7 +154,7 @@ def test_an_endpoint_whose_attempts_all_fail_is_disabled(
     assert codat.get("/webhooks").json()["results"][0]["disabled"] is False
 
 
-def test_webhooks_can_be_lost(codat: httpx.Client, receiver: Receiver, wait_until: WaitUntil) -> None:
+def test_webhooks_can_be_lost(codat: httpx.Client, receiver: Receiver) -> None:
     codat.patch("/sandbox/settings", json={"webhooks_lost": 1})
     register(codat, receiver, CHANGES)
     change_connection(codat)
@@ -195,7 +186,7 @@ def test_webhooks_can_be_late_and_arrive_in_another_order(codat: httpx.Client, r
     assert times != sorted(times)
 
 
-def test_a_failed_connection_is_recorded_as_an_attempt(codat: httpx.Client, wait_until: WaitUntil) -> None:
+def test_a_failed_connection_is_recorded_as_an_attempt(codat: httpx.Client) -> None:
     codat.post("/webhooks", json={"url": "http://127.0.0.1:9/webhooks", "eventTypes": CHANGES})
     change_connection(codat)
 
