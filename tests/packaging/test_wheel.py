@@ -4,7 +4,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable
 from email.parser import Parser
-from importlib.metadata import packages_distributions, requires
+from importlib.metadata import packages_distributions, requires, version
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -45,8 +45,8 @@ def test_everything_in_the_wheel_is_below_one_name(wheel: Path) -> None:
 
 
 def test_the_version_is_that_of_the_project(wheel: Path) -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert metadata(wheel)["Version"] == [version]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert metadata(wheel)["Version"] == [project["version"]]
 
 
 def test_without_extras_it_needs_four_packages(wheel: Path) -> None:
@@ -108,18 +108,15 @@ def test_an_import_that_cannot_be_renamed_fails_the_build() -> None:
         hatch_build.renamed("import freshness.domain\n", Path("m.py"))
 
 
-def test_the_packages_that_it_needs_fit_together(run: Run) -> None:
-    done = run("python", "-m", "pip", "check")
-    assert "codat-freshness" not in done.stdout
+def test_the_packages_that_it_needs_are_those_that_it_is_tested_with(wheel: Path) -> None:
+    for requirement in map(Requirement, metadata(wheel)["Requires-Dist"]):
+        assert requirement.extras or requirement.specifier.contains(version(requirement.name)), requirement
 
 
 def test_the_command_line_finds_its_stack_and_its_policy_from_any_folder(run: Run) -> None:
-    assert "Usage: codat-freshness" in run("codat-freshness", "--help").stdout
     local = run("codat-freshness", "--local", "status")
     assert local.returncode == 1
     assert local.stderr.startswith("codat-freshness: No local run is running")
-    policy = run("codat-freshness", "policy", "check", str(ROOT / "freshness.toml"))
-    assert (policy.returncode, policy.stderr) == (0, "")
     assert run("codat-freshness", "policy", "reference").stdout == (ROOT / "docs" / "policy.md").read_text()
 
 
