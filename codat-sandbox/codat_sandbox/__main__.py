@@ -86,7 +86,6 @@ def _announce(address: str, api_key: str, signing_secret: str) -> None:
 
 
 def main() -> None:
-    """Run the command."""
     typer.run(serve)
 
 

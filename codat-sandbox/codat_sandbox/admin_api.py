@@ -76,7 +76,6 @@ class AdminApi:
         self._sandbox = sandbox
 
     def routes(self) -> list[Route]:
-        """Return the routes of all operations."""
         company = "/sandbox/companies/{company_id}"
         connection = f"{company}/connections/{{connection_id}}"
         consumer = "/sandbox/webhooks/{webhook_id}"
@@ -88,12 +87,10 @@ class AdminApi:
             Route("/sandbox/reset", self._reset, methods=["POST"]),
             Route("/sandbox/stubs", self._add_stub, methods=["POST"]),
             Route("/sandbox/companies", self._add_company, methods=["POST"]),
-            Route(company, self._delete_company, methods=["DELETE"]),
             Route(f"{company}/refresh", self._refresh, methods=["POST"]),
             Route(f"{company}/books", self._change_books, methods=["POST"]),
             Route(f"{company}/connections", self._add_connection, methods=["POST"]),
             Route(connection, self._change_connection, methods=["PATCH"]),
-            Route(connection, self._delete_connection, methods=["DELETE"]),
             Route("/sandbox/webhooks/attempts", self._attempts),
             Route(consumer, self._change_consumer, methods=["PATCH"]),
             Route(f"{consumer}/secrets", self._secrets),
@@ -137,10 +134,6 @@ class AdminApi:
         company = self._sandbox.do(lambda codat, now: codat.add_company(platforms, now))
         return JSONResponse(self._company(company), status_code=201)
 
-    async def _delete_company(self, request: Request) -> Response:
-        self._sandbox.do(lambda codat, now: codat.delete_company(request.path_params["company_id"], now))
-        return Response(status_code=204)
-
     async def _refresh(self, request: Request) -> Response:
         refresh = await _body(request, PortalRefresh)
         company_id, data_type = request.path_params["company_id"], refresh.data_type
@@ -170,10 +163,6 @@ class AdminApi:
         if status is not None:
             connection = self._sandbox.do(lambda codat, now: codat.set_connection_status(*ids, status, now))
         return JSONResponse(self._connection(request.path_params["company_id"], connection))
-
-    async def _delete_connection(self, request: Request) -> Response:
-        self._sandbox.do(lambda codat, now: codat.delete_connection(*two_ids(request), now))
-        return Response(status_code=204)
 
     def _company(self, company: Company) -> Json:
         return responses.company(company, self._sandbox.settings.links)

@@ -50,7 +50,8 @@ class CodatBackend:
 
     def __init__(self, settings: Settings, now: datetime) -> None:
         """Create the companies that `settings` describe, as they are at `now`."""
-        self._store = Store()
+        self._store = store = Store()
+        self.companies, self.company, self.connection = store.companies, store.company, store.connection
         self._timers = Timers()
         self._events = EventLog(Random(f"{settings.seed}/events"))
         self._syncs = SyncRunner(settings, self._store, self._timers, self._events)
@@ -59,7 +60,6 @@ class CodatBackend:
 
     @property
     def settings(self) -> Settings:
-        """Return the current settings."""
         return self._syncs.settings
 
     @property
@@ -77,18 +77,6 @@ class CodatBackend:
         self._timers.run_until(now)
         return self._events.take()
 
-    def companies(self) -> Sequence[Company]:
-        """Return all companies in the order in which they were added."""
-        return self._store.companies()
-
-    def company(self, company_id: str) -> Company:
-        """Return one company."""
-        return self._store.company(company_id)
-
-    def connection(self, company_id: str, connection_id: str) -> Connection:
-        """Return one connection of a company."""
-        return self._store.connection(company_id, connection_id)
-
     def data_status(self, company_id: str, now: datetime) -> dict[str, DataStatus | None]:
         """Return the data status of each data type, over all connections of a company.
 
@@ -104,7 +92,6 @@ class CodatBackend:
         return [sync.dataset for sync in self._store.history(company_id)]
 
     def dataset(self, company_id: str, dataset_id: str, now: datetime) -> Dataset:
-        """Return one dataset of a company."""
         self._timers.run_until(now)
         return self._store.sync(company_id, dataset_id).dataset
 

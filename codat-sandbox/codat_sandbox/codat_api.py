@@ -84,7 +84,6 @@ class CodatApi:
         return self._sandbox.backend
 
     def routes(self) -> list[Route]:
-        """Return the routes of the operations that the sandbox models."""
         company = "/companies/{company_id}"
         connection = f"{company}/connections/{{connection_id}}"
         product = f"{company}/products/{{product}}"

@@ -77,7 +77,6 @@ class NewCompany:
 
 
 def random_uuid(random: Random) -> str:
-    """Return a random UUID."""
     return str(UUID(int=random.getrandbits(128), version=4))
 
 

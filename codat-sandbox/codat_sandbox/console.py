@@ -129,7 +129,6 @@ class Console:
         )
 
     def routes(self) -> list[Route]:
-        """Return the routes of all pages."""
         return [
             Route(CONSOLE, self._show),
             Route(CONSOLE, self._act, methods=["POST"]),

@@ -29,12 +29,10 @@ class EventLog:
         self._events: list[Event] = []
 
     def take(self) -> list[Event]:
-        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
     def add_company_event(self, event_type: EventType, company: Company, now: datetime) -> None:
-        """Add an event of a company."""
         self._events.append(CompanyEvent(random_uuid(self._random), now, company, event_type))
 
     def add_product_event(self, event_type: EventType, company: Company, product: str, now: datetime) -> None:
@@ -44,7 +42,6 @@ class EventLog:
     def add_connection_event(
         self, event_type: EventType, company: Company, connection: Connection, now: datetime
     ) -> None:
-        """Add an event of a connection."""
         self._events.append(ConnectionEvent(random_uuid(self._random), now, company, connection, event_type))
 
     def add_reads(self, company: Company, reads: Sequence[Read], now: datetime) -> None:

@@ -36,17 +36,14 @@ class Feed:
 
     @property
     def latest_dataset(self) -> Dataset | None:
-        """Return the dataset requested last, or None."""
         return self.latest.dataset if self.latest else None
 
     @property
     def latest_successful_dataset(self) -> Dataset | None:
-        """Return the last dataset that ended in Complete, or None."""
         return self.latest_successful.dataset if self.latest_successful else None
 
     @property
     def running(self) -> Sync | None:
-        """Return the sync that has not ended, or None."""
         return self.latest if self.latest is not None and self.latest.is_running else None
 
     def obstacle(self, connection: Connection) -> str | None:
@@ -98,7 +95,6 @@ class Feed:
         return sync.chance < -math.expm1(-self.changes_per_day * days)
 
     def truth(self, company: Company, connection: Connection) -> Truth:
-        """Return the ground truth about this feed of `company` and `connection`."""
         return Truth(
             company,
             connection,

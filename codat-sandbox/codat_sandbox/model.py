@@ -106,7 +106,6 @@ class Company:
 
     @property
     def linked(self) -> list[str]:
-        """Return the ids of the linked connections."""
         return [each.id for each in self.connections if each.status is ConnectionStatus.LINKED]
 
 
@@ -127,7 +126,6 @@ class Dataset:
 
     @property
     def is_running(self) -> bool:
-        """Return whether the dataset has not ended yet."""
         return self.completed is None
 
 
@@ -159,7 +157,6 @@ class Truth:
 
     @property
     def can_become_fresh(self) -> bool:
-        """Return whether a refresh can succeed now."""
         return self.obstacle is None
 
 

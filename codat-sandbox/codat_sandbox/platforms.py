@@ -57,7 +57,6 @@ CUSTOM = "custom."
 
 
 def is_custom(data_type: str) -> bool:
-    """Return whether a data type is a custom one."""
     return data_type.startswith(CUSTOM)
 
 

@@ -106,7 +106,6 @@ def _connection_info(value: Connection) -> Json | None:
 
 
 def pull_operation(value: Dataset) -> Json:
-    """Return a dataset as a pull operation."""
     is_complete = value.status is DatasetStatus.COMPLETE
     body: Json = {
         "id": value.id,
@@ -143,14 +142,12 @@ def _data_status(value: DataStatus) -> Json:
 
 
 def validation(value: Dataset) -> Json:
-    """Return the validation results of a dataset."""
     message = ERROR_MESSAGES[value.status] if value.status is DatasetStatus.VALIDATION_ERROR else None
     errors = [] if message is None else [{"ruleId": f"{value.data_type}-001", "itemId": value.id, "message": message}]
     return {"errors": errors, "warnings": []}
 
 
 def integration(value: Platform) -> Json:
-    """Return a platform as an integration."""
     readable = [{"featureType": "Get", "featureState": "Release"}]
     return {
         "key": value.integration_key,
@@ -171,7 +168,6 @@ def integration(value: Platform) -> Json:
 
 @cache
 def integration_id(value: Platform) -> str:
-    """Return the id of a platform."""
     return str(uuid5(NAMESPACE_URL, value.integration_key))
 
 
@@ -214,7 +210,6 @@ def page(path: str, items: Sequence[object], page_number: int, page_size: int, o
 
 
 def error(status: int, message: str, correlation_id: str) -> Json:
-    """Return the body of an error response."""
     return {
         "statusCode": status,
         "service": "PublicApi",

@@ -20,7 +20,6 @@ _Result = TypeVar("_Result")
 
 
 def new_signing_secret() -> str:
-    """Return a new signing secret of webhooks."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
 
@@ -45,7 +44,6 @@ class Sandbox:
 
     @property
     def settings(self) -> Settings:
-        """Return the current settings."""
         return self.backend.settings
 
     @property

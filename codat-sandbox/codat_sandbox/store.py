@@ -31,31 +31,26 @@ class Store:
         return company_id in self._companies
 
     def companies(self) -> Sequence[Company]:
-        """Return all companies in the order in which they were added."""
         return list(self._companies.values())
 
     def company(self, company_id: str) -> Company:
-        """Return one company."""
         try:
             return self._companies[company_id]
         except KeyError:
             raise NotFoundError("Company", company_id) from None
 
     def connection(self, company_id: str, connection_id: str) -> Connection:
-        """Return one connection of a company."""
         for connection in self.company(company_id).connections:
             if connection.id == connection_id:
                 return connection
         raise NotFoundError("Data connection", connection_id)
 
     def feeds(self, company_id: str, connection_id: str | None = None) -> Sequence[Feed]:
-        """Return the feeds of a company, or of one of its connections."""
         self.company(company_id)
         feeds = self._feeds[company_id]
         return [feed for feed in feeds if connection_id is None or feed.connection_id == connection_id]
 
     def all_feeds(self) -> Iterator[Feed]:
-        """Yield the feeds of all companies."""
         for feeds in self._feeds.values():
             yield from feeds
 
@@ -65,7 +60,6 @@ class Store:
         return self._history[company_id]
 
     def sync(self, company_id: str, dataset_id: str) -> Sync:
-        """Return the sync of one dataset of a company."""
         self.company(company_id)
         sync = self._syncs.get(dataset_id)
         if sync is None or sync.as_requested.company_id != company_id:
@@ -73,7 +67,6 @@ class Store:
         return sync
 
     def add_company(self, new: NewCompany) -> None:
-        """Add a company with its feeds and past syncs."""
         company = new.company
         self.companies_added += 1
         self._companies[company.id] = company
@@ -116,7 +109,6 @@ class Store:
         self._feeds[company_id] = [feed for feed in self._feeds[company_id] if feed.connection_id != connection_id]
 
     def add_sync(self, sync: Sync) -> None:
-        """Add a sync to the history of its company."""
         dataset = sync.as_requested
         self._syncs[dataset.id] = sync
         self._history[dataset.company_id].append(sync)

@@ -32,7 +32,6 @@ class StubResponse(BaseModel):
     carry_out: bool = Field(False, description="Perform the request first, as if only the response were lost.")
 
     def matches(self, method: str, path: str) -> bool:
-        """Return whether this is the response to a request with this method and path."""
         return self.method in ("*", method) and fnmatchcase(path, self.path)
 
 
@@ -45,11 +44,9 @@ class Stubs:
         self._stubs: list[_Pending] = []
 
     def add(self, stub: StubResponse) -> None:
-        """Add a stub response."""
         self._stubs.append(_Pending(stub, stub.times, self._now() + stub.lasts if stub.lasts else None))
 
     def clear(self) -> None:
-        """Remove all stub responses."""
         self._stubs.clear()
 
     def pending(self) -> list[StubResponse]:

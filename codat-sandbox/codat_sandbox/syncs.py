@@ -117,7 +117,6 @@ class Sync:
 
     @property
     def dataset(self) -> Dataset:
-        """Return the dataset in its current status."""
         known = self._dataset
         if known is None or known.status is not self.status or known.description != self.description:
             known = self._dataset = replace(
@@ -131,12 +130,10 @@ class Sync:
 
     @property
     def is_running(self) -> bool:
-        """Return whether the sync has not ended yet."""
         return self.completed is None
 
     @property
     def next_status(self) -> DatasetStatus:
-        """Return the status that comes next."""
         return self.remaining[-1][0]
 
     def enter_next(self, now: datetime) -> timedelta:
@@ -154,7 +151,6 @@ class Sync:
         return stay
 
     def end(self, status: DatasetStatus, now: datetime) -> None:
-        """End at once in `status`."""
         self.remaining.clear()
         self.status, self.description = status, None
         self.completed = now

@@ -14,7 +14,6 @@ class Timers:
 
     @property
     def next_at(self) -> datetime | None:
-        """Return the time of the next callback, or None if there is none."""
         return self._heap[0][0] if self._heap else None
 
     def call_at(self, when: datetime, callback: Callable[[datetime], None]) -> None:

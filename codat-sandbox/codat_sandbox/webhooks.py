@@ -107,11 +107,9 @@ class Webhooks:
         )
 
     def consumers(self) -> Sequence[Consumer]:
-        """Return all consumers in the order in which they were added."""
         return list(self._consumers.values())
 
     def consumer(self, consumer_id: str) -> Consumer:
-        """Return one consumer."""
         try:
             return self._consumers[consumer_id]
         except KeyError:
@@ -137,7 +135,6 @@ class Webhooks:
         return consumer
 
     def delete_consumer(self, consumer_id: str) -> None:
-        """Delete a consumer."""
         self.consumer(consumer_id)
         del self._consumers[consumer_id]
 
@@ -149,7 +146,6 @@ class Webhooks:
         return consumer
 
     def clear(self) -> None:
-        """Delete all consumers and recorded attempts."""
         self._consumers.clear()
         self.attempts.clear()
 

@@ -58,7 +58,6 @@ def codat(sandbox: RunningSandbox) -> Iterator[httpx.Client]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until a condition is met."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"the condition was not met within {seconds} seconds"

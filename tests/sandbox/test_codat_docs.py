@@ -35,12 +35,10 @@ def rows(heading: str) -> Iterator[list[str]]:
 
 
 def operations() -> dict[str, tuple[str, str]]:
-    """Return the call and the use of each operation."""
     return {name.strip("`"): (call.strip("`"), use) for name, call, use in rows("Operations")}
 
 
 def events() -> dict[str, str]:
-    """Return the use of each event."""
     return {name: use for names, use in rows("Events") for name in re.findall(r"`(.+?)`", names)}
 
 

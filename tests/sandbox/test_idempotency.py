@@ -99,6 +99,5 @@ async def test_a_concurrent_repeat_is_a_409(sandbox: RunningSandbox) -> None:
 
 
 def history(codat: httpx.Client, company_id: str) -> list[dict[str, object]]:
-    """Return the datasets of a company."""
     results: list[dict[str, object]] = codat.get(f"/companies/{company_id}/data/history").json()["results"]
     return results

@@ -204,7 +204,7 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
     connection = codat.post(f"{path}/connections", json={"platform": "Plaid"}).json()
     for status in ("PendingAuth", "Linked", "Deauthorized", "Linked"):
         codat.patch(f"{path}/connections/{connection['id']}", json={"status": status})
-    codat.delete(f"{path}/connections/{connection['id']}")
+    codat.delete(f"/companies/{company['id']}/connections/{connection['id']}")
     codat.delete(f"/companies/{company['id']}/products/lending")
     codat.put(f"/companies/{company['id']}/products/lending")
     read = {"read.completed", "read.completed.successful"}
@@ -218,7 +218,7 @@ def test_every_webhook_is_sent_as_described(codat: httpx.Client, receiver: Recei
         if missing == {"read.completed.successful", "company.deleted", "client.rateLimit.reached"}:
             codat.post(f"/companies/{other['id']}/data/queue/invoices")
         if missing == {"company.deleted", "client.rateLimit.reached"}:
-            codat.delete(path)
+            codat.delete(f"/companies/{company['id']}")
         if missing == {"client.rateLimit.reached"}:
             codat.patch("/sandbox/settings", json={"daily_quota": 0})
             codat.get("/companies")

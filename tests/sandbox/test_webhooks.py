@@ -66,7 +66,7 @@ def test_a_read_is_sent_in_each_form_that_the_consumer_subscribes_to(
     register(codat, receiver, [*event_types, "company.deleted"])
     company = codat.post("/sandbox/companies", json={"platforms": ["Plaid"]}).json()
     wait_until(lambda: not any(feed["isRunning"] for feed in codat.get("/sandbox/state").json()["feeds"]))
-    codat.delete(f"/sandbox/companies/{company['id']}")
+    codat.delete(f"/companies/{company['id']}")
 
     expected = sorted({*event_types, "company.deleted"} - {"read.completed.unsuccessful"})
     # Webhooks are delivered side by side: a later one may arrive first.
