@@ -56,7 +56,6 @@ class Part:
 
     @property
     def cost(self) -> float:
-        """Return the cost at list price."""
         return self.units * self.price.usd
 
     @property
@@ -164,12 +163,10 @@ def parts(refreshes: float, companies: int, types_in_a_webhook: int = 1) -> list
 
 
 def usd_a_month(refreshes_a_day: float, companies: int) -> float:
-    """Return the bill of a month at list prices."""
     return total(parts(DAYS_A_MONTH * refreshes_a_day, companies))
 
 
 def total(bill: Iterable[Part]) -> float:
-    """Return what the parts cost at list prices."""
     return sum(part.cost for part in bill)
 
 

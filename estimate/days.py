@@ -50,7 +50,6 @@ class Report:
 
     @property
     def total(self) -> RuleReport:
-        """Return the results of all feeds."""
         return sum_of(self.rules.values())
 
     @property
@@ -126,7 +125,6 @@ def _simulate_day(world: World, limits: ApiLimits, report: Report, start_of_day:
 
 
 def _first_tick_from(time: datetime, start_of_day: datetime) -> datetime:
-    """Return the first tick at or after a time."""
     return start_of_day + -((start_of_day - time) // TICK) * TICK
 
 

@@ -53,7 +53,6 @@ class Table:
         self._shards: defaultdict[tuple[str, str], list[tuple[str, Key]]] = defaultdict(list)
 
     def get(self, key: Item) -> Item | None:
-        """Return one item."""
         return self.partitions.get(self._partition(key), {}).get(self._key(key))
 
     def replace(self, key: Item, item: Item | None) -> None:
@@ -118,7 +117,6 @@ class MemoryDynamoDB:
         return other
 
     def get_item(self, *, TableName: str, Key: Item, **_: Any) -> Item:
-        """Return the item with a key."""
         self._count("GetItem")
         item = self.tables[TableName].get(Key)
         return {} if item is None else {"Item": item}
@@ -223,7 +221,6 @@ class MemoryDynamoDB:
         self._replace(TableName, Key, None)
 
     def get_paginator(self, operation: str) -> SimpleNamespace:
-        """Return the paginator of `query` or `scan`."""
         return SimpleNamespace(paginate=self._scanned if operation == "scan" else self._queried)
 
     def _scanned(self, *, TableName: str) -> Iterator[Item]:
@@ -260,7 +257,6 @@ class MemoryDynamoDB:
         return list(self.tables[table].keys(index, value["S"], until))
 
     def describe_table(self, *, TableName: str) -> Item:
-        """Return how many items a table has."""
         self._count("DescribeTable")
         items = sum(map(len, self.tables[TableName].partitions.values()))
         return {"Table": {"ItemCount": items}}

@@ -61,13 +61,11 @@ class RuleReport:
     """The part of `cost` for refreshes that found no change."""
 
     def add(self, other: "RuleReport") -> None:
-        """Add the results of `other`."""
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 def sum_of(reports: Iterable[RuleReport]) -> RuleReport:
-    """Return the results of several tables together."""
     total = RuleReport()
     for report in reports:
         total.add(report)
@@ -91,7 +89,6 @@ class Measured:
 
     @property
     def total(self) -> RuleReport:
-        """Return the results of all tables together."""
         return sum_of(self.rules.values())
 
 
@@ -140,7 +137,6 @@ class World:
             self._put(index, self._with_true_rate(simulated, feed))
 
     def promise(self, simulated: SimulatedFeed) -> Promise:
-        """Return the promise for a feed."""
         return self.policy.promise(simulated.feed.data_type, simulated.company, simulated.connection)
 
     def next_event(self) -> datetime | None:

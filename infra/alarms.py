@@ -259,7 +259,6 @@ class Alarms(Construct):
         )
 
     def _emitted(self, metric: Metric, statistic: str, period: Duration | None = None) -> cloudwatch.Metric:
-        """Return a metric that functions of the stack emit."""
         if metric not in WATCHED:
             raise ValueError(f"no function emits {metric}: add it to freshness.aws.metrics.WATCHED")
         return cloudwatch.Metric(

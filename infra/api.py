@@ -44,6 +44,5 @@ class Api(Construct):
         stage.route_settings = {route.value: limit for route in Route}
 
     def grant(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal call all routes."""
         arns = [self._api.arn_for_execute_api(route.method, route.pattern, "$default") for route in Route]
         return iam.Grant.add_to_principal(grantee=grantee, actions=["execute-api:Invoke"], resource_arns=arns)

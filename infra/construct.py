@@ -171,7 +171,6 @@ class CodatFreshness(Construct):
                 function.allow(arn, "states:SendTaskSuccess", "states:SendTaskFailure")
 
     def grant_ensure_fresh(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal call the API."""
         return self._routes.grant(grantee)
 
     def _function(self, name: str, *, timeout: Duration, memory_size: int) -> Function:

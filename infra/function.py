@@ -96,11 +96,9 @@ class Function(Construct):
         )
 
     def allow(self, resource_arn: str, *actions: str) -> None:
-        """Allow `actions` on one resource."""
         self._role.add_to_policy(iam.PolicyStatement(resources=[resource_arn], actions=list(actions)))
 
     def set(self, variable: str, value: str) -> None:
-        """Set an environment variable."""
         self.function.add_environment(variable, value)
 
     def use_table(self, variable: str, table: dynamodb.Table, *actions: str) -> None:
@@ -110,7 +108,6 @@ class Function(Construct):
         self._use_key("dynamodb", *OF_TABLES)
 
     def use_index(self, table: dynamodb.Table, index: str) -> None:
-        """Allow querying an index of a table."""
         self.allow(f"{table.table_arn}/index/{index}", "dynamodb:Query")
 
     def use_secret(self, variable: str, name: str) -> None:

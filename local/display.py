@@ -47,7 +47,6 @@ class LiveTable:
         self._since = now - RECENT
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield what rich prints."""
         by_company: dict[str, list[FeedView]] = defaultdict(list)
         for feed in self._fleet.feeds:
             by_company[feed.company_id].append(feed)
@@ -120,7 +119,6 @@ def state_of(feed: FeedView, dry_run: bool) -> str:
 
 
 def states_text(fleet: FleetView) -> Text:
-    """Return how many feeds are in each state."""
     counts = (Text(f"{symbol} {fleet.states[state]} {state}", style=style) for state, (symbol, style) in STYLES.items())
     return Text("  ").join(counts)
 
@@ -168,7 +166,6 @@ def _promises_table(fleet: FleetView) -> Table:
 
 
 def _reasons(feeds: Iterable[tuple[FeedView, str]]) -> list[Text]:
-    """Return a line of text for each company and reason."""
     data_types: dict[tuple[str, str], list[str]] = defaultdict(list)
     for feed, reason in feeds:
         data_types[feed.company_name, reason].append(feed.data_type)

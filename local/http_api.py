@@ -46,7 +46,6 @@ api.__class__ = _ByThread
 
 
 def context(remaining: timedelta = timedelta(minutes=5)) -> LambdaContext:
-    """Return the context of a Lambda invocation."""
     made = LambdaContext()
     vars(made).update(
         _function_name="test",

@@ -29,9 +29,7 @@ class Progress:
         self._console.print(f"[green]✓[/] {title}: {time.monotonic() - started:.1f} s")
 
     def note(self, text: str) -> None:
-        """Show a note about this run."""
         self._console.print(text)
 
     def warn(self, text: str) -> None:
-        """Show a warning about this run."""
         self._console.print(text, style="yellow", soft_wrap=True)

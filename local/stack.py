@@ -42,17 +42,14 @@ class RunningStack:
 
     @property
     def outputs(self) -> Outputs:
-        """Return the outputs of the stack."""
         return self.deployed.outputs
 
     @property
     def queries(self) -> Queries:
-        """Return the queries about the stack's companies and feeds."""
         return self.deployed.queries
 
     @property
     def tables(self) -> Tables:
-        """Return the stack's tables."""
         return self.deployed.tables
 
 

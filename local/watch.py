@@ -67,7 +67,6 @@ class TickRunner(threading.Thread):
         return ""
 
     def stop(self) -> None:
-        """Stop after the current run."""
         self._stopped.set()
 
 

@@ -35,7 +35,6 @@ class Template:
         return {name.removesuffix("Function"): function for name, function in named}
 
     def variables(self, function: str) -> dict[str, str]:
-        """Return the environment variables of a function."""
         return {name: shown(value) for name, value in self.functions[function]["Environment"]["Variables"].items()}
 
     def allowed(self, role: str) -> set[tuple[str, str]]:

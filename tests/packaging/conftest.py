@@ -36,7 +36,6 @@ def install(folder: Path, *wheels: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel of the working tree."""
     return built(ROOT, tmp_path_factory.mktemp("wheel"))
 
 

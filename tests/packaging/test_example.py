@@ -51,7 +51,6 @@ def synthesised(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def template(synthesised: Path) -> Template:
-    """Return the example's template."""
     return Template(json.loads((synthesised / "Lender.template.json").read_text()))
 
 
