@@ -137,7 +137,7 @@ def test_the_bundle_contains_the_dates_of_the_public_holidays_that_the_policy_na
 ) -> None:
     policy.write_text('[default]\nfresh_within = "1 day"\n[calendars.uk]\nholidays = "GB-ENG"\n')
 
-    bundle = build(functions, policy, bundling.THIS_MACHINE, builds)
+    bundle = build(functions, policy, OTHER, builds)
 
     program = (
         "import sys; sys.modules['holidays'] = None\nfrom pathlib import Path\nfrom freshness.policy import compiled\n"
@@ -213,7 +213,7 @@ def test_only_the_latest_bundles_are_kept(functions: Path, policy: Path, builds:
     bundles, archives = [], []
     for days in range(bundling.KEPT + 1):
         policy.write_text(f"[default]\nfresh_within = '{days + 1} days'\n")
-        bundles.append(build(functions, policy, bundling.THIS_MACHINE, builds))
+        bundles.append(build(functions, policy, OTHER, builds))
         archives.append(bundling.archive(bundles[-1]))
     assert [bundle.exists() for bundle in bundles] == [False] + bundling.KEPT * [True]
     assert [archive.exists() for archive in archives] == [False] + bundling.KEPT * [True]
@@ -266,7 +266,7 @@ def test_for_this_machine_the_locked_packages_are_copied_from_this_environment_w
 
 
 def test_the_archive_of_a_bundle_has_the_same_files_and_modes(functions: Path, policy: Path, builds: Path) -> None:
-    bundle = build(functions, policy, bundling.THIS_MACHINE, builds)
+    bundle = build(functions, policy, OTHER, builds)
     with zipfile.ZipFile(bundling.archive(bundle)) as archive:
         for path in bundle.rglob("*"):
             name = path.relative_to(bundle).as_posix() + ("/" if path.is_dir() else "")
