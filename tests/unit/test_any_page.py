@@ -132,7 +132,6 @@ def test_a_page_with_none_one_or_many_of_everything_and_any_names_is_whole_and_s
     view: PageView, medium: Medium
 ) -> None:
     html = render(view, Frame(medium, function_arn=ARN, acting_function_arn=ARN, nonce="n"))
-
     check(html, medium)
     assert "as of 2026-11-23 12:00:00 UTC" in html
 
@@ -171,7 +170,6 @@ def test_an_explanation_of_none_one_or_many_datasets_and_any_names_is_whole_and_
 def test_a_page_of_one_sentence_is_whole_and_small_and_its_address_is_not_cut(text: str, name: str) -> None:
     address = "https://link.codat.io/" + "x" * 1000
     html = render_text(text, address, Frame(Medium.WIDGET))
-
     check(html, Medium.WIDGET)
     assert f'href="{address}"' in html
     assert "href" not in render_text(text, f"javascript:{name}", Frame(Medium.WIDGET))

@@ -209,9 +209,7 @@ def test_the_page_takes_feeds_that_were_not_counted_for_a_day_from_the_hour_befo
 ) -> None:
     records = AttainmentRecords(Table(cast(Any, MemoryDynamoDB()), "control"))
     records.put_feeds({WHOLE: 10}, hour_of(NOON - DAY - hours * HOUR))
-
     (fleet, rule), of_hours = read_attainment(records, a_policy(), (), NOON)
-
     assert (fleet.day.promised, rule.day.promised, len(of_hours)) == (promised, promised, 24)
     assert attained(records.since(NOON - DAY, NOON), (), NOON - DAY, NOON).get(WHOLE, Attained()) == rule.day
 
@@ -245,7 +243,6 @@ def rate(
 
 def test_too_fast_is_two_percent_of_the_budget_of_30_days_in_an_hour_or_five_in_six_hours() -> None:
     used_up = {window.length: window.rate * (window.length / timedelta(days=30)) for window in WINDOWS}
-
     assert used_up == {HOUR: pytest.approx(0.02), 6 * HOUR: pytest.approx(0.05)}
 
 

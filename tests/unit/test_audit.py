@@ -96,16 +96,13 @@ def test_what_is_refused_or_changes_nothing_is_not_recorded(world: World) -> Non
     world.tables.control.pause()
     with pytest.raises(Paused):
         world.operations.request_refreshes(world.company, world.tables.feeds.of_company("toft"))
-
     assert world.entries == []
 
 
 def test_an_operation_that_cannot_be_recorded_is_not_carried_out(world: World) -> None:
     world.bus.publish = Mock(side_effect=NotPublished("throttled"))  # type: ignore[method-assign]
-
     with pytest.raises(NotPublished):
         world.operations.pause_all()
-
     assert world.tables.control.paused() is None
     assert [(each.operation, each.failed) for each in world.entries] == [("pause", "throttled")]
 
@@ -126,7 +123,6 @@ def test_an_operation_that_fails_is_marked_in_the_audit_and_published_as_failed(
 
 def test_the_audit_is_kept_for_400_days_and_is_no_feed(world: World) -> None:
     world.operations.pause(world.company)
-
     [item] = [each for each in world.tables.feeds._table.scan() if "expires_at" in each]
     assert item["expires_at"] == int((NOON + KEPT).timestamp())
     assert {feed.data_type for feed in world.tables.feeds.scan()} == {"invoices", "bills"}
@@ -160,5 +156,4 @@ def test_the_command_shows_what_was_done_to_a_company_since_a_time(
 def test_what_is_done_at_midnight_is_listed_at_once(world: World) -> None:
     world.now = NOON + DAY / 2
     world.operations.pause_all()
-
     assert [each.operation for each in world.tables.audit.since(NOON, world.now)] == ["pause"]

@@ -29,8 +29,10 @@ UNPROCESSED = {"table": {"Keys": [marshal(KEY)]}}
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection")
 
 
-def table_in_memory() -> Table:
-    return Table(cast(Any, MemoryDynamoDB()), "control", lambda _: None)
+def in_memory(name: str = "control") -> tuple[Table, MemoryDynamoDB]:
+    """Return a table in memory, which does not wait before it tries again, and what counts its calls."""
+    dynamodb = MemoryDynamoDB()
+    return Table(cast(Any, dynamodb), name, lambda _: None), dynamodb
 
 
 def once_more(feed: Feed) -> Feed:
@@ -59,8 +61,7 @@ def test_a_batch_that_is_never_read_in_full_is_given_up() -> None:
 
 
 def test_items_that_an_index_lists_twice_are_read_once() -> None:
-    dynamodb = MemoryDynamoDB()
-    table = Table(cast(Any, dynamodb), "control")
+    table, dynamodb = in_memory()
     keys = [{"name": str(number)} for number in range(BATCH + 1)]
     for key in keys:
         table.put_always(key)
@@ -72,8 +73,7 @@ def test_items_that_an_index_lists_twice_are_read_once() -> None:
 
 
 def test_new_items_are_written_together_and_those_that_exist_are_left_as_they_are() -> None:
-    dynamodb = MemoryDynamoDB()
-    table = Table(cast(Any, dynamodb), "control")
+    table, dynamodb = in_memory()
     table.put_always({"name": "3", "value": "known"})
 
     refusals = table.put_new([{"name": str(number), "value": "new"} for number in range(30)])
@@ -81,13 +81,8 @@ def test_new_items_are_written_together_and_those_that_exist_are_left_as_they_ar
     assert [number for number, refusal in enumerate(refusals) if refusal] == [3]
     assert table.get({"name": "3"}) == {"name": "3", "value": "known"}
     assert table.get({"name": "29"}) == {"name": "29", "value": "new"}
+    assert table.put_new([]) == []
     assert dynamodb.calls["BatchExecuteStatement"] == 2
-
-
-def test_no_items_are_written_without_a_call() -> None:
-    dynamodb = MemoryDynamoDB()
-    assert Table(cast(Any, dynamodb), "control").put_new([]) == []
-    assert not dynamodb.calls
 
 
 def test_reads_are_consistent_only_where_they_must_be() -> None:
@@ -96,21 +91,21 @@ def test_reads_are_consistent_only_where_they_must_be() -> None:
     dynamodb.batch_get_item.return_value = {"Responses": {"table": []}, "UnprocessedKeys": {}}
     table = Table(dynamodb, "table")
 
-    table.get_together({"table": [KEY]})
-    assert dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"] is False
-    list(table.get_many([KEY]))
-    assert dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"] is False
+    def is_batch_consistent() -> bool:
+        return bool(dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"])
 
+    table.get_together({"table": [KEY]})
+    assert not is_batch_consistent()
+    list(table.get_many([KEY]))
+    assert not is_batch_consistent()
     for consistent in (True, False):
         table.get(KEY, consistent=consistent)
         list(table.get_many([KEY], consistent=consistent))
-
-        assert dynamodb.get_item.call_args.kwargs["ConsistentRead"] is consistent
-        assert dynamodb.batch_get_item.call_args.kwargs["RequestItems"]["table"]["ConsistentRead"] is consistent
+        assert dynamodb.get_item.call_args.kwargs["ConsistentRead"] is is_batch_consistent() is consistent
 
 
 def test_an_item_is_written_or_deleted_only_as_it_was_read() -> None:
-    table = table_in_memory()
+    table, _ = in_memory()
     table.put(KEY | {"version": 1}, 0)
     with pytest.raises(VersionConflict) as conflict:
         table.put(KEY | {"version": 1}, 0)
@@ -128,7 +123,7 @@ def test_an_item_is_written_or_deleted_only_as_it_was_read() -> None:
 
 
 def test_only_items_at_a_version_that_lack_an_attribute_are_written_over() -> None:
-    table = table_in_memory()
+    table, _ = in_memory()
     table.put_always({"name": "running", "version": 1, "state": "Queued"})
     table.put_always({"name": "changed", "version": 2, "state": "Queued"})
     table.put_always({"name": "ended", "version": 1, "end": "then"})
@@ -137,42 +132,34 @@ def test_only_items_at_a_version_that_lack_an_attribute_are_written_over() -> No
     written, *refused = table.put_over(ended, ("name",), version=1, without="end")
 
     assert written is None
-    assert [
-        (refusal.is_of_condition, refusal.current and refusal.current["name"]) for refusal in refused if refusal
-    ] == [
-        (True, "changed"),
-        (True, "ended"),
-        (True, None),
-    ]
+    assert all(refusal and refusal.is_of_condition for refusal in refused)
+    found = [refusal.current and refusal.current["name"] for refusal in refused if refusal]
+    assert found == ["changed", "ended", None]
     assert table.get({"name": "running"}) == {"name": "running", "version": 2, "state": "Queued", "end": "now"}
     assert table.get({"name": "ended"}) == {"name": "ended", "version": 1, "end": "then"}
 
 
 def test_what_does_not_change_is_written_only_where_there_is_nothing_yet() -> None:
-    dynamodb = MemoryDynamoDB()
-    feeds = Feeds(Table(cast(Any, dynamodb), "feeds"))
-
+    table, dynamodb = in_memory("feeds")
+    feeds = Feeds(table)
     written = feeds.update(FEED, lambda feed: feed)
     assert feeds.update(written, lambda feed: feed) == written == replace(FEED, version=1)
     assert dynamodb.writes["feeds"] == 1
 
 
 def test_a_change_that_lost_a_race_is_computed_again_from_what_won_it() -> None:
-    feeds = Feeds(Table(cast(Any, MemoryDynamoDB()), "feeds", lambda _: None))
+    feeds = Feeds(in_memory("feeds")[0])
     read = feeds.update(FEED, once_more)
     feeds.update(read, once_more)
-
     assert feeds.update(read, once_more) == replace(FEED, attempts=3, version=3) == feeds.get(*FEED.key)
     assert feeds.update(read, lambda _: FEED) == replace(FEED, version=4)
 
 
 def test_what_was_deleted_meanwhile_is_not_written_again() -> None:
-    feeds = Feeds(Table(cast(Any, MemoryDynamoDB()), "feeds", lambda _: None))
+    feeds = Feeds(in_memory("feeds")[0])
     read = feeds.update(FEED, once_more)
     feeds.delete(read, NOON)
-
     feeds.update(read, once_more)
-
     assert feeds.of_company("company") == []
 
 
@@ -194,7 +181,7 @@ def test_a_change_that_others_always_come_before_is_given_up_after_longer_and_lo
 
 
 def test_a_lease_is_one_owners_until_its_time_is_up_or_it_gives_it_back() -> None:
-    table = table_in_memory()
+    table, _ = in_memory()
     assert table.acquire(KEY, "one", NOON + MINUTE, NOON)
     assert not table.acquire(KEY, "other", NOON + MINUTE, NOON)
     assert table.acquire(KEY, "one", NOON + 2 * MINUTE, NOON + MINUTE)
@@ -207,7 +194,8 @@ def test_a_lease_is_one_owners_until_its_time_is_up_or_it_gives_it_back() -> Non
 
 
 def test_an_index_is_read_up_to_a_number_of_items_and_says_whether_that_is_all() -> None:
-    feeds = Feeds(table := Table(cast(Any, MemoryDynamoDB()), "feeds"))
+    table, _ = in_memory("feeds")
+    feeds = Feeds(table)
     for number in range(3):
         feeds.put(replace(FEED, connection_id=str(number), broken_at=NOON + number * MINUTE))
     [shard] = {item["shard"] for item in table.scan()}

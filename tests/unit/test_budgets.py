@@ -38,7 +38,6 @@ def test_until_codat_has_reported_a_quota_there_is_no_bound() -> None:
 
 def test_the_share_is_spread_over_the_day_a_quarter_of_it_ahead() -> None:
     at_hours = [call_budget(HALF, reported(1000, 1000), MIDNIGHT + hours * HOUR) for hours in (0, 6, 12, 18, 23)]
-
     assert at_hours == [125, 250, 375, 500, 500]
 
 
@@ -79,14 +78,12 @@ def test_whoever_spends_what_is_allowed_stays_within_the_share_of_the_day(
 
 def test_what_is_reserved_for_callers_is_not_spread_over_the_day_and_not_spent_by_promises() -> None:
     limits = reported(1000, 1000)
-
     assert [on_demand_call_budget(SPLIT, limits, MIDNIGHT + hours * HOUR) for hours in (0, 12, 23)] == [100, 100, 100]
     assert [call_budget(SPLIT, limits, MIDNIGHT + hours * HOUR) for hours in (0, 6, 12, 18)] == [100, 200, 300, 400]
 
 
 def test_callers_and_promises_spend_only_their_own_share() -> None:
     limits = reported(1000, 1000).with_calls(70, MIDNIGHT + HOUR, on_demand=70).with_calls(30, MIDNIGHT + HOUR)
-
     assert on_demand_call_budget(SPLIT, limits, MIDNIGHT + 2 * HOUR) == 100 - 70
     assert call_budget(SPLIT, limits, MIDNIGHT + 18 * HOUR) == 400 - 30
     assert on_demand_call_budget(SPLIT, limits, renewed_at(MIDNIGHT + 2 * HOUR)) == 100
@@ -135,7 +132,6 @@ def test_a_cap_is_spread_over_the_month_and_a_day_ahead(day: int, hour: int, use
 def test_no_more_is_ever_spent_than_the_cap(hours: int, used: int) -> None:
     now = MID_MONTH + hours * HOUR
     left = spend_left(POLICY, {"Xero": used}, now)["Xero"]
-
     assert left >= 0
     assert left == 0 or (used + left) * 0.10 <= 30 + 1e-9
     assert month_of(now) == f"{now:%Y-%m}"
@@ -143,9 +139,7 @@ def test_no_more_is_ever_spent_than_the_cap(hours: int, used: int) -> None:
 
 def test_what_a_cap_leaves_goes_to_the_most_urgent_and_the_others_wait_an_hour() -> None:
     companies, due = feeds("Xero", 5)
-
     decisions = decide(due, companies, POLICY, MID_MONTH, spend_left={"Xero": 2.0})
-
     queued = [decision.feed.company_id for decision in decisions if decision.action is Action.QUEUE]
     assert queued == ["4", "3"]
     left = [decision for decision in decisions if decision.action is not Action.QUEUE]
@@ -154,9 +148,7 @@ def test_what_a_cap_leaves_goes_to_the_most_urgent_and_the_others_wait_an_hour()
 
 def test_a_platform_without_a_cap_is_not_held_back() -> None:
     companies, due = feeds("QuickBooks Online", 3)
-
     decisions = decide(due, companies, POLICY, MID_MONTH, spend_left={"Xero": 0.0})
-
     assert [decision.action for decision in decisions] == [Action.QUEUE] * 3
 
 
@@ -185,7 +177,6 @@ def test_no_minute_has_more_calls_than_allowed_however_late_each_uses_its_slot(
 
 def test_a_slot_reserved_by_a_clock_that_is_far_ahead_does_not_hold_up_the_others_for_long() -> None:
     limits = ApiLimits().with_slots_reserved(1, 600, NINE + HOUR).with_slots_reserved(1, 600, NINE)
-
     assert limits.next_slot
     assert limits.next_slot <= NINE + FURTHEST_SLOT + SECOND
 
@@ -201,20 +192,17 @@ def test_the_latest_report_of_the_quota_counts() -> None:
 
 def test_a_stop_holds_until_its_time() -> None:
     limits = ApiLimits().with_stop(NINE + MINUTE, NINE)
-
     assert limits.stopped_before(NINE) == NINE + MINUTE
     assert limits.stopped_before(NINE + MINUTE) is None
 
 
 def test_a_stop_beyond_any_limit_of_codats_ends_after_a_day() -> None:
     limits = ApiLimits().with_stop(NINE + 9999 * HOUR, NINE)
-
     assert limits.stopped_before(NINE) == NINE + 24 * HOUR
 
 
 def test_a_short_stop_does_not_shorten_a_long_one() -> None:
     limits = ApiLimits().with_stop(TOMORROW, NINE).with_stop(NINE + MINUTE, NINE + SECOND)
-
     assert limits.stopped_before(NINE + HOUR) == TOMORROW
 
 
@@ -224,13 +212,11 @@ def test_only_a_later_reset_ends_a_stop() -> None:
         for kind in order:
             limits = limits.with_stop(TOMORROW, NINE) if kind == "stop" else limits.with_reset(NINE + MINUTE)
         assert limits.stopped_before(NINE + HOUR) is None
-
     assert limits.with_stop(TOMORROW, NINE + 2 * MINUTE).stopped_before(NINE + HOUR) == TOMORROW
 
 
 def test_a_quota_used_up_stops_until_the_day_is_over() -> None:
     limits = ApiLimits().with_quota(1000, 0, NINE)
-
     assert limits.stopped_before(NINE) == TOMORROW
     assert limits.stopped_before(TOMORROW) is None
     assert limits.with_reset(NINE + MINUTE).stopped_before(NINE + HOUR) is None

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ from freshness.codat.reachability import SEVERAL, Reachability
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
 from tests.builders import NOON, a_policy
 from tests.services import codat_answering, codat_at, services_of
+from tests.unit.test_hostile_responses import RecordingLimiter
 
 Post = Callable[[Codat, UUID | None], Coroutine[Any, Any, object]]
 POSTS: dict[str, Post] = {
@@ -94,24 +95,11 @@ def test_a_quota_is_believed_only_if_it_can_be_stored(
 
 
 async def test_a_call_that_meets_a_limit_makes_everything_stop_until_codat_says_so() -> None:
-    stops = set[tuple[datetime, datetime]]()
-
-    class Recording:
-        async def wait(self, *, on_demand: bool = False) -> None:
-            pass
-
-        def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
-            pass
-
-        async def stop(self, until: datetime, at: datetime) -> None:
-            stops.add((until, at))
-
-    refusal = httpx.Response(429, headers={"Retry-After": "30"}, json={})
-    async with codat_answering(lambda _: refusal, limiter=Recording()) as codat:
+    refusal, limiter = httpx.Response(429, headers={"Retry-After": "30"}, json={}), RecordingLimiter()
+    async with codat_answering(lambda _: refusal, limiter=limiter) as codat:
         with pytest.raises(RateLimited):
             await codat.account()
-
-    assert stops == {(NOON + timedelta(seconds=30), NOON)}
+    assert set(limiter.stops) == {(NOON + timedelta(seconds=30), NOON)}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,6 @@ import typer.main
 from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcp.server import MCPServer
 from typer.testing import CliRunner
 
 from cli import arguments
@@ -96,7 +95,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeployedStack, "in_aws", of_any)
     monkeypatch.setattr(DeployedStack, "of_local_run", of_any)
     monkeypatch.setattr(PageServer, "serve_forever", lambda *_: None)
-    monkeypatch.setattr(MCPServer, "run", lambda *_: None)
+    monkeypatch.setattr("mcp.server.MCPServer.run", lambda *_: None)
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -122,7 +121,6 @@ def test_no_arguments_make_a_command_crash(
     stack: None, command: tuple[str, ...], before: list[str], after: list[str]
 ) -> None:
     status, message = run(*before, *command, *(each for each in after if "/" not in each))
-
     assert status in (0, FAILED, WRONG, NOT_IN_TIME)
     assert "Traceback" not in message
 
@@ -151,14 +149,12 @@ def test_wrong_arguments_end_with_one_sentence_and_the_status_2(
     stack: None, arguments: tuple[str, ...], expectation: str
 ) -> None:
     status, message = run(*arguments)
-
     assert status == WRONG
     assert expectation in " ".join(message.replace("│", " ").split())
 
 
 def test_json_has_keys_in_camel_case_and_leaves_names_that_are_data() -> None:
     record = with_json_keys({"the_tags": [replace(COMPANY, tags={"credit_limit": "1"})]})
-
     assert record["the_tags"][0]["companyId"] == COMPANY.company_id
     assert record["the_tags"][0]["tags"] == {"credit_limit": "1"}
 

@@ -102,7 +102,6 @@ def test_a_company_to_which_something_happened_is_due_for_a_check_and_no_later_t
     known = checked(company(XERO))
     assert after(known, CheckNeeded(), now=LATER).check_at == LATER
     overdue = after(known, CheckNeeded(), now=NOON)
-
     assert after(overdue, CheckNeeded(), now=LATER).check_at == NOON
 
 
@@ -120,9 +119,7 @@ def test_a_company_of_which_a_list_changes_what_rules_match_is_due_for_a_check(
     change: dict[str, Any], is_due: bool
 ) -> None:
     known = checked(after(company(), listed(XERO)))
-
     again = after(known, replace(listed(XERO, at=LATER), **change), now=LATER)
-
     assert again.check_at == (LATER if is_due else NOON + CHECK_EVERY)
     assert (again == known) is not is_due
 
@@ -143,7 +140,6 @@ def test_a_link_is_kept_with_when_it_was_reported() -> None:
 def test_what_a_later_report_of_a_connection_leaves_out_is_taken_from_the_earlier_one() -> None:
     known = replace(XERO, integration_key="key")
     bare = replace(known, platform="", integration_key="", source_type="", status_at=LATER)
-
     for latest in (known.latest(bare), bare.latest(known)):
         assert (latest.platform, latest.integration_key, latest.source_type) == ("Xero", "key", "Accounting")
         assert latest.status_at == LATER
@@ -152,7 +148,6 @@ def test_what_a_later_report_of_a_connection_leaves_out_is_taken_from_the_earlie
 def test_of_reports_the_latest_status_and_link_count_in_whatever_order_they_arrive() -> None:
     old = replace(PENDING, status_at=NOON - MINUTE, link_url="https://old.example")
     reports = old, replace(old, status_at=NOON, link_url="https://new.example"), replace(XERO, link_url="")
-
     for first, second, third in permutations(reports):
         latest = first.latest(second).latest(third)
         assert (latest.status, latest.link_url) == (ConnectionStatus.LINKED, "https://new.example")
@@ -162,7 +157,6 @@ def test_of_reports_the_latest_status_and_link_count_in_whatever_order_they_arri
 def test_a_company_whose_connection_lapsed_is_due_for_a_check_and_its_relink_is_published() -> None:
     known = checked(after(company(), listed(XERO)))
     lapsed = replace(connection("Xero", status="Deauthorized"), status_at=LATER)
-
     assert after(known, listed(lapsed, at=LATER), now=LATER).check_at == LATER
     assert published(known, listed(lapsed, at=LATER)) == ["Relink needed"]
 
@@ -171,10 +165,8 @@ def test_a_connection_that_is_no_longer_listed_is_deleted_and_dropped_after_a_mo
     once = after(company(XERO), listed(at=NOON))
     known = after(once, replace(listed(at=LATER), believed_at=NOON))
     assert known.connections["Xero"].status == ConnectionStatus.DELETED
-
     kept = after(known, listed(at=LATER + DELETED_KEPT))
     assert "Xero" in kept.connections
-
     assert after(kept, listed(at=LATER + DELETED_KEPT + timedelta(seconds=1))).connections == {}
 
 
@@ -209,7 +201,6 @@ def test_a_connection_that_is_seen_between_two_lists_that_lack_it_is_not_deleted
 def test_what_a_list_does_not_say_changes_nothing() -> None:
     known = replace(after(company(), listed(XERO, tags={"team": "lending"})), products=("credit",))
     silent = CompanyListed(name=None, tags=None, products=None, connections=(), has_all_connections=False, at=LATER)
-
     assert after(known, silent, replace(silent, at=2 * LATER.resolution + LATER)) == known
 
 
@@ -286,7 +277,6 @@ def test_a_company_is_deleted_only_by_404s_without_a_successful_check_in_between
 def test_a_company_that_was_not_found_is_looked_for_again_after_about_ten_minutes() -> None:
     """A second 404 counts as its deletion from then on, so the second check must not be much later."""
     missed = after(replace(company(XERO), version=3), CompanyNotFound(at=NOON, believed_at=None))
-
     assert missed.check_at
     assert 7 * MINUTE <= missed.check_at - NOON <= 13 * MINUTE
 
@@ -305,7 +295,6 @@ def reported(status: str, minute: int) -> ConnectionChanged:
 
 def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_asks_once() -> None:
     linked = company(XERO)
-
     assert published(linked, refused(1), refused(2, 15)) == []
     assert after(linked, refused(1), refused(2, 15)).needs_relink_at is None
     assert published(linked, refused(1), refused(16), refused(40)) == ["Relink needed"]
@@ -315,7 +304,6 @@ def test_one_refused_read_asks_nobody_and_a_second_in_a_row_after_15_minutes_ask
 def test_a_connection_that_is_read_once_is_done_after_a_read_since_it_was_last_linked() -> None:
     once = replace(XERO, read_once=ReadOnce.POLICY)
     again = replace(once, reconnected_at=NOON)
-
     assert (once.suffices(None), once.suffices(NOON)) == (False, True)
     assert (again.suffices(NOON - MINUTE), again.suffices(NOON)) == (False, True)
     assert not XERO.suffices(NOON)
@@ -323,7 +311,6 @@ def test_a_connection_that_is_read_once_is_done_after_a_read_since_it_was_last_l
 
 def test_promises_count_anew_from_when_an_unlinked_connection_was_first_linked_again() -> None:
     linked = replace(XERO, unlinked_at=NOON, reconnected_at=NOON + MINUTE, status_at=NOON + HOUR)
-
     assert linked.linked_anew_at == NOON + MINUTE
     assert replace(linked, reconnected_at=NOON - MINUTE).linked_anew_at == NOON + HOUR
     assert replace(linked, unlinked_at=None).linked_anew_at is None
@@ -331,7 +318,6 @@ def test_promises_count_anew_from_when_an_unlinked_connection_was_first_linked_a
 
 def test_a_company_needs_a_relink_since_the_first_of_its_connections_lapsed() -> None:
     lapsed = [replace(connection(f"{hour}", status="Deauthorized"), status_at=NOON + hour * HOUR) for hour in (2, 1, 3)]
-
     assert company(*lapsed).needs_relink_at == company(*lapsed).relink_at == NOON + HOUR
 
 
@@ -359,7 +345,6 @@ def test_the_notifications_of_each_lapse_have_ids_and_times_of_their_own() -> No
 
 def test_a_connection_that_is_linked_again_is_back_whatever_was_refused_before() -> None:
     linked = company(XERO)
-
     assert published(linked, refused(1, 20), reported("Linked", 30), refused(1, 20)) == [
         "Relink needed",
         "Connection back",
@@ -370,7 +355,6 @@ def test_a_connection_that_is_linked_again_is_back_whatever_was_refused_before()
 def test_nobody_is_asked_because_our_own_user_unlinked_a_connection() -> None:
     known = after(company(), listed(XERO))
     unlinked = replace(connection("Xero", status=ConnectionStatus.UNLINKED), status_at=LATER, unlinked_at=LATER)
-
     assert published(known, listed(unlinked, at=LATER)) == []
     assert published(known, reported("Deauthorized", 10), reported("Unlinked", 20)) == ["Relink needed"]
     assert after(known, reported("Deauthorized", 10), reported("Unlinked", 20)).needs_relink_at is None
@@ -452,7 +436,6 @@ def test_a_machines_connection_that_lapses_within_an_hour_of_its_first_read_was_
     facts: tuple[CompanyFact, ...],
 ) -> None:
     known = company(DESKTOP)
-
     assert published(known, *facts) == ["Connection done"]
     done = after(known, *facts)
     assert (done.needs_relink_at, done.connections["Xero"].read_once) == (None, "inferred")
@@ -478,7 +461,6 @@ def test_any_other_connection_that_lapses_must_be_authorised_again(
 def test_whether_a_connection_that_lapsed_was_read_is_found_out_before_anyone_is_asked() -> None:
     known = company(DESKTOP)
     lapsed = after(known, desktop("Deauthorized", 0))
-
     assert lapsed.needs_relink_at is None
     assert published(lapsed, polled(5)) == ["Relink needed"]
     assert published(lapsed, polled(5, succeeded(-10))) == ["Connection done"]

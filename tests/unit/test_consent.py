@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.page.read import page_view
@@ -76,7 +76,6 @@ def test_a_relink_is_announced_once_a_week_before_consent_ends() -> None:
 
 def test_a_company_is_checked_when_a_relink_must_be_announced_also_between_two_days() -> None:
     known, _ = after(company(replace(PLAID, status_at=NOON - 82.5 * DAY)), checked(company()), NOON)
-
     assert known.check_at == NOON + DAY / 2
     assert after(company(), checked(company()), NOON)[0].check_at == NOON + CHECK_EVERY
 
@@ -119,34 +118,27 @@ def test_a_report_or_list_of_a_connection_that_is_still_linked_does_not_prolong_
     assert known.connections["1"].linked_at == NOON
 
 
-def test_without_the_key_or_on_other_platforms_nothing_is_announced() -> None:
-    without = a_policy()
-
-    assert run(company(), NOON + 100 * DAY, without)[1] == []
-    assert run(company(replace(PLAID, platform="Xero")), NOON + 100 * DAY)[1] == []
-
-
-def test_consent_to_what_has_lapsed_or_was_read_once_is_not_asked_for_again() -> None:
-    lapsed = replace(PLAID, status=ConnectionStatus.DEAUTHORIZED)
-    once = a_policy(rules=[RULE | {"read_once": True}])
-
-    assert all(each.detail_type != "Relink due soon" for _, each in run(company(lapsed), NOON + 100 * DAY)[1])
-    assert run(company(), NOON + 100 * DAY, once)[1] == []
+@pytest.mark.parametrize(
+    ("connection", "rules"),
+    [
+        pytest.param(PLAID, [], id="without the key"),
+        pytest.param(replace(PLAID, platform="Xero"), [RULE], id="on another platform"),
+        pytest.param(PLAID, [RULE | {"read_once": True}], id="read once"),
+        pytest.param(replace(PLAID, status=ConnectionStatus.DEAUTHORIZED), [RULE], id="lapsed"),
+    ],
+)
+def test_consent_that_does_not_end_or_is_not_needed_is_not_announced(
+    connection: Connection, rules: list[dict[str, Any]]
+) -> None:
+    _, published = run(company(connection), NOON + 100 * DAY, a_policy(rules=rules))
+    assert "Relink due soon" not in [each.detail_type for _, each in published]
 
 
 def test_a_longer_consent_in_a_new_policy_withdraws_what_was_announced() -> None:
     known, _ = run(company(), NOON + 84 * DAY)
     longer = a_policy(rules=[RULE | {"consent": "180 days"}])
-
     known, published = after(known, checked(known), NOON + 85 * DAY, longer)
-
     assert (published, ConsentView.all_of([known])) == ([], ())
-
-
-def test_consent_may_not_depend_on_the_time_of_day() -> None:
-    rules = [RULE | {"hours": "08:00 to 12:00"}]
-    with pytest.raises(ValidationError, match="expected no consent with hours"):
-        a_policy(rules=rules)
 
 
 def test_consent_that_ends_soon_is_published_once_indexed_and_shown_on_the_page_and_in_the_status() -> None:

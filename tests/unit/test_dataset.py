@@ -51,7 +51,6 @@ def observed(syncs: list[Sync]) -> tuple[list[Observation], float]:
 def test_unpacking_returns_what_was_packed(found: list[bool], took: int | None) -> None:
     lasted = None if took is None else timedelta(milliseconds=took)
     given = [Sync(ended_at=s.ended_at, records_modified=s.records_modified, took=lasted) for s in syncs(found)]
-
     assert list(SyncHistory.of(given)) == given
     assert len(SyncHistory.of(given)) == len(given)
 
@@ -59,7 +58,6 @@ def test_unpacking_returns_what_was_packed(found: list[bool], took: int | None) 
 @given(found=FOUND)
 def test_at_most_the_limit_is_kept_and_always_the_latest(found: list[bool]) -> None:
     kept = kept_one_by_one(found)
-
     assert len(kept) <= KEPT
     assert kept[-LAST_KEPT:] == syncs(found)[-LAST_KEPT:]
 
@@ -80,13 +78,11 @@ def test_leaving_out_syncs_does_not_change_what_is_observed(changes: set[int], c
 def test_known_durations_are_listed_shortest_first() -> None:
     took = [timedelta(seconds=9), None, timedelta(seconds=3)]
     given = [Sync(ended_at=START, records_modified=False, took=each) for each in took]
-
     assert SyncHistory.of(given).durations == [timedelta(seconds=3), timedelta(seconds=9)]
 
 
 def test_a_duration_beyond_what_fits_is_stored_as_the_longest() -> None:
     history = NO_HISTORY.with_end(START, True, succeeded=True, requested_at=START - 100 * 24 * HOUR)
-
     assert [took.days for sync in history if (took := sync.took)] == [49]
     assert history.durations == []
 
@@ -98,16 +94,13 @@ def test_only_the_first_end_after_a_request_has_a_duration_in_whatever_order_end
     history = NO_HISTORY
     for minute in minutes:
         history = history.with_end(START + minute * 5 * HOUR, modified, succeeded=True, requested_at=START + 14 * HOUR)
-
     assert [sync.took for sync in history] == [None, None, 1 * HOUR, None, None, None, None, None]
 
 
 def test_an_end_after_a_crash_between_a_request_and_its_record_is_not_measured_from_the_request_before() -> None:
     known = NO_HISTORY.with_end(START + HOUR / 60, True, succeeded=True, requested_at=START)
-
     # A second request was made at 12:20 and never recorded.
     history = known.with_end(START + HOUR * 25 / 60, True, succeeded=True, requested_at=START)
-
     assert history.durations == [HOUR / 60]
 
 
@@ -135,7 +128,6 @@ def test_a_success_older_than_what_is_remembered_counts_as_known() -> None:
     history = NO_HISTORY
     for sync in syncs([False] * 40):
         history = history.with_end(sync.ended_at, False, succeeded=True, requested_at=None)
-
     assert history.has_success_at(START + 1.5 * HOUR, polled=False)
     assert not history.has_success_at(START + 38.5 * HOUR, polled=False)
 
@@ -168,7 +160,6 @@ def test_what_a_webhook_found_is_of_the_polled_end_that_is_nearest_to_it() -> No
 
 def test_two_reads_that_webhooks_report_a_moment_apart_are_two() -> None:
     one = NO_HISTORY.with_end(START, False, succeeded=True, requested_at=None)
-
     assert one.has_success_at(START + SAME_READ, polled=False)
     assert not one.has_success_at(START + timedelta(seconds=2), polled=False)
     assert one.has_success_at(START + SAME_END, polled=True)
@@ -189,7 +180,6 @@ def test_a_history_that_was_stored_equals_the_one_that_was_computed() -> None:
 def test_a_history_that_an_earlier_version_stored_reads_the_same() -> None:
     """Each sync is the microseconds of its end since 1970, its flags, and its milliseconds plus one."""
     stored = SyncHistory(PackedRows(struct.pack(">QBI", 1795435200_000000, 1, 5001)))
-
     took = timedelta(seconds=5)
     assert list(stored) == [Sync(ended_at=START.replace(microsecond=0), records_modified=True, took=took)]
 
@@ -212,7 +202,6 @@ def test_a_copy_has_the_request_of_the_success_that_ended_nearest_to_it_and_of_n
 
 def test_a_read_that_failed_is_no_copy_and_has_no_duration() -> None:
     history = NO_HISTORY.with_end(START, None, succeeded=False, requested_at=START - HOUR / 60)
-
     assert history.requested_at(START) is None
     assert history.last_successes == history.durations == []
     assert not history.has_success_at(START, polled=True)
@@ -220,13 +209,11 @@ def test_a_read_that_failed_is_no_copy_and_has_no_duration() -> None:
 
 def test_when_codat_says_that_a_read_was_requested_counts_more_than_when_we_last_requested_one() -> None:
     history = NO_HISTORY.with_end(START, None, succeeded=True, requested_at=START - HOUR, began_at=START - 2 * HOUR)
-
     assert [sync.took for sync in history] == [2 * HOUR]
 
 
 def test_the_end_of_a_request_is_the_first_after_it() -> None:
     history = SyncHistory.of(syncs([False, True, False]))
-
     assert history.first_after(START) == list(history)[1]
     assert history.first_after(START + 2 * HOUR) is None
 
@@ -298,9 +285,7 @@ def test_every_state_that_codat_documents_has_an_outcome() -> None:
 def test_the_first_end_counts_with_its_own_issues_and_who_requested_the_dataset() -> None:
     issue = Issue(type="warning.validation", message="Something is wrong.")
     later = dataset("FetchError", 5, Trigger.PROMISE, issues=(issue,))
-
     merged = later.merge(dataset("Complete", 2)).merge(dataset("MapError", 9))
-
     assert (merged.state, merged.ended_at, merged.issues) == ("Complete", NOON + timedelta(minutes=2), ())
     assert merged.trigger is Trigger.PROMISE
     assert dataset("Complete", 5).merge(later).issues == (issue,)

@@ -109,7 +109,6 @@ def test_a_read_from_a_machine_waits_for_it_whatever_its_state_once_it_takes_lon
 
 def test_a_read_that_the_platform_pauses_waits_for_it_and_not_for_a_machine_or_codat() -> None:
     paused = replace(READING, running_description="Paused until 2026-11-23T14:00:00Z", seen_running_at=NOON)
-
     assert obstacle(State.REFRESHING, DESKTOP, paused, NOON + HOUR) == ""
     assert "machine with QuickBooks Desktop" in obstacle(State.REFRESHING, DESKTOP, paused, NOON + 3 * HOUR)
     found = (said(paused, State.REFRESHING, NOON + hours * HOUR, connection=XERO) for hours in (1, 3))
@@ -155,7 +154,6 @@ def test_the_reason_says_who_ended_a_connection_and_why(connection: Connection, 
 
 def test_a_feed_that_was_never_read_and_whose_link_lapsed_waits_for_the_customer() -> None:
     lapsed = replace(DESKTOP, status=ConnectionStatus.DEAUTHORIZED)
-
     assert "has lapsed" in obstacle(State.BLOCKED, lapsed, NEVER_READ, NOON)
     assert "lack of permissions" in obstacle(State.BLOCKED, DESKTOP, NEVER_READ, NOON)
 

@@ -75,9 +75,7 @@ def test_a_data_type_that_codat_reads_too_is_reported_once(
     hours: int, on_first_link: bool, is_in_product: bool, found: str
 ) -> None:
     setting = SyncSetting(data_type="bills", sync_schedule=hours, fetch_on_first_link=on_first_link)
-
     finding = doubled_schedule([setting], ["bills"] if is_in_product else [])
-
     assert finding.found.removeprefix("it also reads ") == found
     assert bool(finding.to_do) is (found != "it is off")
 
@@ -98,9 +96,7 @@ def test_an_endpoint_that_is_not_sent_all_event_types_is_a_problem(
     event_types: Iterable[str], lacking: tuple[str, ...]
 ) -> None:
     consumer = WebhookConsumer(id="1", url=WEBHOOKS, event_types=tuple(event_types))
-
     finding = webhook(WEBHOOKS, [consumer], ["credit-model"])
-
     assert bool(finding.to_do) is bool(lacking)
     assert all(each in finding.to_do for each in lacking)
 
@@ -127,10 +123,8 @@ def test_companies_whose_tags_name_no_time_zone_or_calendar_are_found() -> None:
 )
 def test_standard_products_that_the_policy_names_are_a_problem(logged: list[str], refused: str) -> None:
     events = [{"message": json.dumps({"message": PRODUCT_REFUSED, "product": product})} for product in logged]
-
     with patch.object(cli.doctor, "_logged", side_effect=[iter(events), iter(())]):
         finding = products(Mock())
-
     assert refused in finding.found
     assert bool(finding.to_do) is bool(refused)
 
@@ -186,10 +180,8 @@ def test_a_list_that_lacks_much_is_not_believed_until_an_operator_confirms_it(co
 
 def test_doctor_says_what_the_last_list_lacked_and_how_to_confirm_it() -> None:
     assert not finding(Listing(companies=ALL, connections=ALL), NOON).to_do
-
     few = finding(Listing(companies=ALL, connections=Lacking(known=100, lacking=3)), NOON)
     assert ("lacks 0 of 100 companies, and 3 of 100 connections" in few.found, few.to_do) == (True, "")
-
     much = Listing(companies=Lacking(known=100, lacking=28), connections=ALL)
     assert "./freshness doctor --confirm-deletions" in finding(much, NOON).to_do
     assert not finding(much.confirmed(NOON), NOON).to_do

@@ -76,9 +76,7 @@ def ended(at: datetime, state: str, reason: str = "", **given: Any) -> ReadEnded
 def test_a_refresh_says_whose_it_is_by_which_platform_and_from_when_on_records_changed() -> None:
     world = World()
     requested = DatasetRequested(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset")
-
     [event] = world.record(requested, ended(NOON + HOUR, "Complete", modified_from=NOON - HOUR))
-
     assert event.items() >= {**WHO, **WHERE, "dataType": "invoices", "datasetId": "dataset", "reason": ""}.items()
     assert (event["version"], event["modifiedFromDate"]) == (1, sortable(NOON - HOUR))
 
@@ -119,18 +117,14 @@ def test_who_is_asked_to_relink_learns_whom_to_ask_why_since_when_by_which_link_
 def test_reads_that_are_refused_again_say_why_they_were() -> None:
     world = World()
     refused = ReadsEnded(refused={"xero": (NOON, NOON + HOUR)}, reasons={"xero": "Token expired"})
-
     [event] = world.record_company(refused)
-
     assert (event["reason"], event["status"], event["since"]) == ("Token expired", "Linked", sortable(NOON))
 
 
 def test_a_refresh_through_a_connection_that_is_not_known_yet_is_published_without_its_platform() -> None:
     world = World()
     world.tables.companies.put(replace(world.company, connections={}))
-
     [event] = world.record(ended(NOON, "Complete"))
-
     assert (event["connectionId"], event["platform"], event["status"]) == ("xero", "", "")
     assert event["companyName"] == "Toft stores"
 
@@ -151,7 +145,6 @@ def test_the_end_of_a_request_says_by_which_platform_each_data_type_is_read() ->
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.detail_type)
 def test_the_schema_of_an_event_is_current(kind: type[Notification]) -> None:
     text = file_of(kind.detail_type).read_text(encoding="utf-8")
-
     assert text == text_of(kind), "run: make docs"
     jsonschema.Draft202012Validator.check_schema(json.loads(text))
 

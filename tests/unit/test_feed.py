@@ -80,7 +80,6 @@ def test_a_feed_has_a_state_and_is_due(feed: Feed, connection: Connection, state
 def test_a_feed_is_refreshing_until_its_dataset_ends() -> None:
     feed = RUNNING
     assert feed.state(PROMISE, LINKED, NOON) is State.REFRESHING
-
     feed = feed.ended(end(minute(1)), records_modified=True)
     assert feed.state(PROMISE, LINKED, minute(1)) is State.FRESH
     assert [sync.took for sync in feed.history] == [MINUTE]
@@ -88,23 +87,19 @@ def test_a_feed_is_refreshing_until_its_dataset_ends() -> None:
 
 def test_the_end_of_an_earlier_dataset_does_not_end_the_one_in_flight() -> None:
     feed = RUNNING.ended(end(minute(-1)))
-
     assert feed.in_flight
     assert feed.succeeded_at == minute(-1)
 
 
 def test_a_feed_is_due_so_early_that_its_sync_ends_before_the_promise_does() -> None:
     feed = NEW.requested(request(minute(-10))).ended(end(NOON), records_modified=False)
-
     due = due_at(feed, PROMISE, LINKED)
-
     assert due is not None
     assert due + feed.usual_sync_time < NOON + PROMISE.fresh_within
 
 
 def test_a_feed_stays_due_at_the_same_time_while_its_dataset_is_in_flight() -> None:
     feed = NEW.ended(end(NOON))
-
     assert due_at(feed.requested(request(NOON + timedelta(hours=6))), PROMISE, LINKED) == due_at(feed, PROMISE, LINKED)
 
 
@@ -125,7 +120,6 @@ def test_each_failure_in_a_feed_doubles_the_wait_for_the_next_try(state: str) ->
 
 def test_tries_of_many_feeds_are_spread_by_a_quarter_either_way() -> None:
     shares = [backoff.delay(f"{number}", 1) / FIRST_RETRY for number in range(500)]
-
     assert 0.75 <= min(shares) < 0.76
     assert 1.24 < max(shares) < 1.25
 
@@ -176,9 +170,7 @@ def test_a_call_that_failed_no_longer_counts_after_somebody_elses_read_succeeded
     failed = NEW.ended(end(NOON)).call_failed(minute(1), timedelta(hours=6))
     assert failed.retry_at
     assert failed.state(PROMISE, LINKED, minute(1)) is State.FAILING
-
     read = failed.ended(end(failed.retry_at))
-
     assert read.state(PROMISE, LINKED, minute(1)) is State.FRESH
 
 
@@ -195,9 +187,7 @@ def test_patience_with_a_dataset_doubles_each_time_it_is_seen_still_running() ->
 
 def test_a_complete_dataset_without_the_time_of_its_end_is_a_success_as_of_its_request_and_not_cancelled() -> None:
     complete = polled(minute(60), DatasetState.COMPLETE)
-
     feed = reconcile(RUNNING, complete, NOON)
-
     assert feed.end and feed.end.state == DatasetState.COMPLETE
     assert (feed.in_flight, feed.as_of) == (None, AsOf(at=NOON, is_estimated=False))
     assert reconcile(feed, replace(complete, at=minute(120)), NOON) == feed
@@ -296,15 +286,12 @@ def test_a_poll_finds(
 def test_a_failure_seen_again_is_not_a_new_failure() -> None:
     feed = reconcile(RUNNING, polled(minute(1), DatasetState.PERMISSIONS_ERROR), NOON)
     relinked = replace(LINKED, status_at=minute(2))
-
     feed = reconcile(feed, polled(minute(3), DatasetState.PERMISSIONS_ERROR), NOON)
-
     assert not feed.is_blocked(relinked)
 
 
 def test_a_new_company_whose_last_sync_failed_is_tried_once() -> None:
     feed = reconcile(NEW, polled(NOON, DatasetState.PERMISSIONS_ERROR), LINKED.status_at)
-
     assert due_at(feed, PROMISE, LINKED) == BEGINNING
 
 
@@ -339,9 +326,7 @@ def test_ends_that_arrive_late_or_repeatedly_leave_the_same_feed(
 
 def test_a_requested_refresh_is_due_before_everything_else_until_it_is_queued() -> None:
     fresh = NEW.ended(end(NOON))
-
     wanted = fresh.with_refresh_requested(NOON)
-
     assert due_at(wanted, PROMISE, LINKED) == REQUESTED_DUE < BEGINNING
     requested = wanted.requested(request(minute(1), trigger=Trigger.OPERATOR))
     assert requested.refresh_requested_at is None
@@ -350,27 +335,23 @@ def test_a_requested_refresh_is_due_before_everything_else_until_it_is_queued() 
 
 def test_requesting_a_refresh_that_is_in_flight_changes_nothing() -> None:
     in_flight = RUNNING
-
     assert in_flight.with_refresh_requested(minute(1)) == in_flight
 
 
 def test_a_requested_refresh_is_checked_when_it_is_late_although_the_promise_is_kept() -> None:
     feed = NEW.ended(end(NOON)).requested(request(minute(1), trigger=Trigger.OPERATOR))
-
     assert due_at(feed, PROMISE, LINKED) == feed.late_at
 
 
 def test_requests_of_yesterday_do_not_count_today_after_others_requested_a_read() -> None:
     feed = NEW.requested(request(NOON, "ours"))
     tomorrow = NOON + timedelta(days=1)
-
     assert feed.requests_on(NOON.date()) == 1
     assert feed.requested(request(tomorrow, "theirs", Trigger.EXTERNAL)).requests_on(tomorrow.date()) == 0
 
 
 def test_a_copy_of_which_only_the_end_is_known_is_as_of_the_longest_plausible_sync_before_it() -> None:
     measured = RUNNING.ended(end(minute(3)))
-
     assert NEW.as_of is None
     assert NEW.ended(end(NOON)).as_of == AsOf(at=NOON - LONGEST_SYNC, is_estimated=True)
     assert measured.ended(end(minute(60))).as_of == AsOf(at=minute(60) - LONGEST_SYNC, is_estimated=True)
@@ -404,7 +385,6 @@ def test_a_copy_is_as_of_the_request_of_its_read_if_that_is_ours(feed: Feed, is_
 
 def test_the_probability_that_a_copy_is_up_to_date_follows_from_the_learned_rate_and_its_age() -> None:
     feed = replace(RUNNING.ended(end(minute(1))), changes_per_day=8.0)
-
     assert probability_up_to_date(feed, PROMISE, NOON + timedelta(hours=2)) == pytest.approx(math.exp(-8.0 * 2 / 24))
     assert probability_up_to_date(NEW, PROMISE, NOON) is None
 
@@ -433,7 +413,6 @@ def test_a_copy_is_as_of_the_millisecond_of_its_request_in_whatever_order_its_en
 
 def test_callers_together_want_the_latest_not_before_by_the_earliest_deadline() -> None:
     feed = NEW.with_wanted(wanted(NOON, minute(5))).with_wanted(wanted(minute(-1), minute(2)))
-
     assert feed.wanted == wanted(NOON, minute(2))
     assert due_at(feed, PROMISE, LINKED) == REQUESTED_DUE
 
@@ -458,7 +437,6 @@ def test_wants_in_any_order_and_any_number_of_times_leave_the_same_feed(
 
 def test_a_copy_that_is_as_wanted_already_is_not_refreshed() -> None:
     feed = RUNNING.ended(end(minute(1)))
-
     assert feed.with_wanted(wanted(NOON)) == feed
 
 
@@ -476,7 +454,6 @@ def test_a_read_in_flight_since_not_before_serves_what_is_wanted_and_an_earlier_
 def test_data_that_is_wanted_is_due_although_its_promise_is_off_but_not_while_it_is_blocked() -> None:
     off = replace(PROMISE, off=True)
     unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
-
     assert due_at(NEW.with_wanted(wanted(NOON)), off, LINKED) == REQUESTED_DUE
     assert due_at(NEW.with_wanted(wanted(NOON)), PROMISE, unlinked) is None
 
@@ -485,7 +462,6 @@ def test_data_that_is_wanted_is_due_although_its_promise_is_off_but_not_while_it
 def test_codat_is_asked_about_a_dataset_that_takes_days_at_least_every_six_hours(days: int) -> None:
     seen_at = NOON + timedelta(days=days)
     waiting = replace(RUNNING, seen_running_at=seen_at)
-
     assert waiting.late_at == seen_at + timedelta(hours=6)
 
 
@@ -494,6 +470,5 @@ def test_what_reads_showed_is_kept_of_a_deleted_feed_and_nothing_of_what_was_to_
     known = replace(feed, quiet_since=NOON, platform_sync_time=MINUTE, written_at=NOON)
     planned = known.call_failed(minute(2), MINUTE).with_wanted(Wanted(not_before=minute(1), deadline=NOON))
     running = planned.requested(request(minute(3), "second"))
-
     assert without_plans(planned) == replace(known, attempts=0, requests_that_day=0)
     assert without_plans(running).in_flight is None

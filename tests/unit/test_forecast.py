@@ -56,36 +56,35 @@ def risks(rules: Policy, limits: ApiLimits = PLENTY, now: datetime = SEVEN, *, p
     return list(at_risk(feeds(rules), COMPANIES, rules, limits, now, pause=Pause() if paused else None))
 
 
-def test_no_deadline_is_at_risk_while_the_pace_and_the_quota_reach() -> None:
-    assert risks(policy()) == []
-
-
 def test_the_last_feeds_are_at_risk_if_the_pace_does_not_reach_for_all() -> None:
     late = risks(policy(calls_per_minute=1), now=SEVEN)
-
     assert 30 < len(late) < 60
     assert {risk.moment.at for risk in late} == {SEVEN + 60 * MINUTE}
     assert all(risk.expected_at is None or risk.expected_at > risk.moment.at for risk in late)
 
 
-def test_all_are_at_risk_once_the_day_s_quota_is_spent_or_everything_is_paused() -> None:
-    spent = replace(PLENTY, daily_quota=1000, remaining=0, reported_at=SEVEN)
-
-    assert len(risks(policy(), spent)) == len(COMPANIES)
-    assert len(risks(policy(), paused=True)) == len(COMPANIES)
+@pytest.mark.parametrize(
+    ("limits", "paused", "now", "number"),
+    [
+        pytest.param(PLENTY, False, SEVEN, 0, id="none while the pace and the quota reach"),
+        pytest.param(
+            replace(PLENTY, daily_quota=1000, remaining=0, reported_at=SEVEN), False, SEVEN, 100, id="quota spent"
+        ),
+        pytest.param(PLENTY, True, SEVEN, 100, id="everything is paused"),
+        pytest.param(PLENTY, True, SEVEN - 61 * MINUTE, 0, id="the deadline is further ahead"),
+    ],
+)
+def test_all_are_at_risk_once_nothing_can_be_queued_before_a_deadline_within_the_hour(
+    limits: ApiLimits, paused: bool, now: datetime, number: int
+) -> None:
+    assert len(risks(policy(), limits, now, paused=paused)) == number
 
 
 def test_those_that_a_cap_on_spending_does_not_reach_for_are_at_risk() -> None:
     capped = {"prices": {"Xero": "1 USD per refresh"}, "budget": {"spending": {"Xero": "900 USD a month"}}}
     rules = a_policy("1 week", deadlines=[DEADLINE], **capped)
-
     late = list(at_risk(feeds(rules), COMPANIES, rules, PLENTY, SEVEN, spend_left={"Xero": 60.0}))
-
     assert [risk.feed for risk in late] == feeds(rules)[60:]
-
-
-def test_a_deadline_further_ahead_is_not_looked_at() -> None:
-    assert risks(policy(), paused=True, now=SEVEN - 61 * MINUTE) == []
 
 
 def test_a_miss_is_published_once_for_each_deadline_and_not_if_the_feed_was_refreshed_since() -> None:
@@ -162,17 +161,14 @@ def test_feeds_are_read_batch_by_batch_while_time_is_left(monkeypatch: pytest.Mo
     assert read_for(100, checks=3) <= 4 * one_batch
 
 
-def test_what_a_person_must_act_on_first_is_no_deadline_at_risk() -> None:
+def test_what_a_person_must_act_on_first_or_a_platform_does_not_have_is_no_deadline_at_risk() -> None:
     """Nothing that this system does could meet it, and somebody was told already."""
+    slow = policy(calls_per_minute=1)
     lapsed = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
     companies = {name: replace(company, connections={"1": lapsed}) for name, company in COMPANIES.items()}
-
-    assert len(risks(policy(calls_per_minute=1))) > 0
-    assert list(at_risk(feeds(policy()), companies, policy(calls_per_minute=1), PLENTY, SEVEN)) == []
-
-
-def test_what_a_platform_does_not_have_is_no_deadline_at_risk() -> None:
     not_supported = End(at=SEVEN - timedelta(hours=1), state=DatasetState.NOT_SUPPORTED)
-    unsupported = [feed.ended(not_supported) for feed in feeds(policy())]
+    unsupported = [feed.ended(not_supported) for feed in feeds(slow)]
 
-    assert list(at_risk(unsupported, COMPANIES, policy(calls_per_minute=1), PLENTY, SEVEN)) == []
+    assert len(risks(slow)) > 0
+    assert list(at_risk(feeds(slow), companies, slow, PLENTY, SEVEN)) == []
+    assert list(at_risk(unsupported, COMPANIES, slow, PLENTY, SEVEN)) == []

@@ -130,7 +130,7 @@ class RecordingLimiter:
 
     def __init__(self) -> None:
         self.reported: list[tuple[int, int]] = []
-        self.stops: list[datetime] = []
+        self.stops: list[tuple[datetime, datetime]] = []
 
     async def wait(self, *, on_demand: bool = False) -> None:
         pass
@@ -138,8 +138,8 @@ class RecordingLimiter:
     def report(self, daily_quota: int, remaining: int, _at: datetime) -> None:
         self.reported.append((daily_quota, remaining))
 
-    async def stop(self, until: datetime, _at: datetime) -> None:
-        self.stops.append(until)
+    async def stop(self, until: datetime, at: datetime) -> None:
+        self.stops.append((until, at))
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -165,7 +165,7 @@ async def test_any_response_is_read_or_is_an_error_of_codat(
                 await send(codat)
 
     assert all(0 <= number < 10**12 for reported in limiter.reported for number in reported)
-    assert all(NOON < until <= NOON + 2 * LONGEST_STOP for until in limiter.stops)
+    assert all(NOON < until <= NOON + 2 * LONGEST_STOP for until, _ in limiter.stops)
 
 
 @pytest.mark.parametrize("products", [5, "credit-model", {"a": 1}])
@@ -269,14 +269,12 @@ async def test_no_connections_are_something_else_than_connections_that_are_not_k
     given: dict[str, Any], is_known: bool
 ) -> None:
     [read], _ = await listed(lambda _: page_of({"id": "c"} | given))
-
     assert (read.connections, read.has_all_connections) == ((), is_known)
 
 
 async def test_tags_that_are_null_or_numbers_are_read_as_text() -> None:
     tags = {"region": "uk", "team": None, "tier": 1, "score": 0.5, "vip": True}
     [read, unknown], _ = await listed(lambda _: page_of({"id": "c", "tags": tags}, {"id": "d", "tags": None}))
-
     assert read.tags == {"region": "uk", "team": "", "tier": "1", "score": "0.5", "vip": "true"}
     assert unknown.tags is None
 
@@ -284,27 +282,23 @@ async def test_tags_that_are_null_or_numbers_are_read_as_text() -> None:
 async def test_an_empty_page_with_a_link_to_the_next_is_not_the_last() -> None:
     pages = [page_of("a", links=NEXT), page_of(links=NEXT), page_of("b", links=NEXT), page_of("c")]
     read, _ = await listed(lambda number: pages[number - 1])
-
     assert [company.id for company in read] == ["a", "b", "c"]
 
 
 async def test_empty_pages_without_end_are_followed_only_so_far() -> None:
     read, calls = await listed(lambda number: page_of("a", links=NEXT) if number == 1 else page_of(links=NEXT))
-
     assert ([company.id for company in read], calls) == (["a"], 1 + EMPTY_PAGES)
 
 
 @pytest.mark.parametrize("cycle", [["a"], ["a", "b"], ["a", "b", "c"]])
 async def test_pages_that_link_in_a_circle_end(cycle: list[str]) -> None:
     read, calls = await listed(lambda number: page_of(cycle[(number - 1) % len(cycle)], links=NEXT))
-
     assert ([company.id for company in read], calls) == (cycle, len(cycle) + 1)
 
 
 async def test_a_byte_order_mark_before_a_response_is_passed_over() -> None:
     read, _ = await listed(lambda _: httpx.Response(200, content=codecs.BOM_UTF8 + page_of("a").content))
     assert [company.id for company in read] == ["a"]
-
     refused = httpx.Response(403, content=codecs.BOM_UTF8 + json.dumps({"error": "not yours"}).encode())
     with pytest.raises(CodatError, match="not yours"):
         await listed(lambda _: refused)
@@ -312,7 +306,6 @@ async def test_a_byte_order_mark_before_a_response_is_passed_over() -> None:
 
 def test_a_webhook_may_have_a_byte_order_mark_and_name_its_type_in_another_way() -> None:
     body = bodies.read_completed(NOON, ("xero", "invoices", "Complete"))
-
     for same in ("\ufeff" + body, body.replace('"eventType"', '"type"')):
         assert parse(same, NOON) == parse(body, NOON)
 
@@ -332,6 +325,5 @@ def test_of_the_reads_of_a_webhook_one_that_cannot_be_read_loses_only_itself() -
 
 def test_an_uploaded_attachment_makes_nothing_due() -> None:
     body = bodies.written(NOON, "invoices")
-
     assert parse(body.replace('"Create"', '"UploadAttachment"'), NOON) == ()
     assert parse(body, NOON)

@@ -126,14 +126,12 @@ def test_two_processes_add_to_what_the_other_learned(items: Items) -> None:
     for _ in range(100):
         first.learn("Xero/invoices", 2.0)
         second.learn("Xero/invoices", 8.0)
-
     assert Process(items).expected() == pytest.approx(4.0, rel=0.2)
 
 
 def test_nothing_is_learned_from_a_feed_whose_call_failed_or_that_waits_or_that_has_few_syncs() -> None:
     feed = synced(20)
     assert samples(queued(feed)) == [FeedSample("Xero/invoices", 8.0)]
-
     waits = [decision._replace(action=Action.WAIT) for decision in queued(feed)]
     for decisions in (waits, queued(replace(feed, failed_calls=1)), queued(synced(4))):
         assert not samples(decisions)
@@ -141,7 +139,6 @@ def test_nothing_is_learned_from_a_feed_whose_call_failed_or_that_waits_or_that_
 
 def test_the_typical_sync_time_of_a_platform_follows_the_median_of_what_was_observed() -> None:
     second, xero = timedelta(seconds=1), ("Xero", "invoices")
-
     learned = SyncDurations().learned({xero: [1 * second, 9 * second, 3 * second]})
     assert learned.typical(*xero) == 3 * second
     assert SyncDurations().learned({xero: [1 * second, 3 * second]}).typical(*xero) == 2 * second
@@ -167,7 +164,6 @@ def typical(rates: Iterable[float]) -> float:
 def test_the_rate_is_typically_the_one_that_generated_the_observations(rate: float) -> None:
     random = Random(1)
     found = [change_rate(observed(random, rate, 0.5, 31), expected=1.0) for _ in range(400)]
-
     assert typical(found) == pytest.approx(rate, rel=0.2)
 
 
@@ -185,7 +181,6 @@ def test_a_tenfold_jump_of_the_rate_is_mostly_followed_within_four_syncs(before:
 
 def test_the_last_observations_count_more_than_the_oldest() -> None:
     quiet, busy = [Observation(0.5, False)] * 6, [Observation(0.5, True)] * 6
-
     assert change_rate(quiet + busy, expected=1.0) > 2 * change_rate(busy + quiet, expected=1.0)
 
 
@@ -196,7 +191,6 @@ def test_without_observations_the_rate_is_the_expected_rate(expected: float) -> 
 
 def test_observations_of_different_spans_are_weighted_by_the_poisson_model() -> None:
     observations = [Observation(10, True), *[Observation(0.1, False)] * 20]
-
     # At least one change in 12 days. The plain share of syncs that found a change would give 1 in 21.
     assert 0.05 < change_rate(observations, expected=0.3) < 0.5
 
@@ -211,7 +205,6 @@ def test_only_changes_raise_the_expected_rate_and_no_changes_lower_it(
     count: int, days: float, changed: bool, expected: float
 ) -> None:
     rate = change_rate([Observation(days, changed)] * count, expected)
-
     # Rounding to two significant digits may move the rate by up to 5%.
     assert rate >= 0.94 * expected if changed else rate <= 1.06 * expected
 
@@ -242,7 +235,6 @@ def test_the_value_of_refreshing_is_zero_without_changes_and_the_series_joins_th
 @given(rate=RATES)
 def test_a_first_read_is_worth_a_part_of_the_next_day_the_less_the_faster_the_data_changes(rate: float) -> None:
     value = value_of_first_read(1, rate)
-
     assert 0 < value <= min(1, 1 / rate)
     assert value_of_first_read(1, 2 * rate) < value
     assert value_of_first_read(3, rate) == pytest.approx(3 * value)

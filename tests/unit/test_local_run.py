@@ -23,13 +23,11 @@ def running(folder: Path, *ports: int) -> None:
 def test_each_run_has_a_folder_and_the_only_one_that_is_running_is_found(tmp_path: Path) -> None:
     running(tmp_path, 4566)
     (tmp_path / "4666").mkdir()  # one that has ended leaves its logs
-
     assert local_run(tmp_path) == tmp_path / "4566"
 
 
 def test_of_several_runs_one_must_be_chosen(tmp_path: Path) -> None:
     running(tmp_path, 4566, 4666)
-
     with pytest.raises(StackError, match="choose one with LOCAL_AWS_PORT=4566 or LOCAL_AWS_PORT=4666"):
         local_run(tmp_path)
     assert local_run(tmp_path, "4666") == tmp_path / "4666"

@@ -215,7 +215,6 @@ def test_the_page_shows_deadlines_and_spending() -> None:
 
 def test_the_legend_has_the_colours_of_the_ages_up_to_half_all_twice_and_more_of_the_promise() -> None:
     legend = re.findall(r'<span class="(\w+)">(?:\d+\D\d+%|more)</span>', render(page(), Frame(Medium.FILE)))
-
     assert [Cell(feed_view(age=hours), NOW).level for hours in (1, 2, 4, 4.1)] == legend
     assert [Cell(feed_view(age=hours), NOW).level for hours in (0.9, 1.1, 2.1, 9)] == legend
 

@@ -122,14 +122,12 @@ def test_while_all_is_paused_what_is_due_stays_in_the_index_and_what_is_late_is_
 
 def test_what_waits_for_a_window_comes_into_sight_when_it_opens() -> None:
     (decision,) = decided([feed(2 * DAY)], a_policy(**SHUT))
-
     assert decision.until == NOON + 2 * HOUR
 
 
 def test_over_budget_the_furthest_past_its_promise_by_weight_comes_first() -> None:
     feeds = [feed(30 * HOUR, "invoices"), feed(40 * HOUR, "bills"), feed(35 * HOUR, "payments")]
     weighty = a_policy(data_types={"payments": {"weight": 2}})
-
     assert queued(decided(feeds, weighty, call_budget=2)) == ["payments", "bills"]
     assert reasons(decided(feeds, weighty, call_budget=2))["invoices"] is Reason.OVER_BUDGET
 
@@ -149,7 +147,6 @@ def test_over_budget_what_is_within_its_promise_comes_by_what_a_refresh_is_worth
 
 def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
     feeds = [feed(2 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * HOUR, "invoices")]
-
     assert reasons(decided(feeds, a_policy(**TOGETHER))) == {
         "balanceSheet": Reason.DUE,
         "profitAndLoss": Reason.DUE_WITH_SET,
@@ -159,13 +156,11 @@ def test_a_set_is_queued_together_when_one_of_it_is_due() -> None:
 
 def test_what_was_synced_lately_enough_for_its_set_is_not_refreshed_again() -> None:
     feeds = [feed(2 * DAY, "balanceSheet"), feed(30 * MINUTE, "profitAndLoss")]
-
     assert queued(decided(feeds, a_policy(**TOGETHER))) == ["balanceSheet"]
 
 
 def test_a_set_that_the_budget_has_no_room_for_waits_whole_and_nothing_passes_it() -> None:
     feeds = [feed(3 * DAY, "balanceSheet"), feed(2 * HOUR, "profitAndLoss"), feed(2 * DAY, "invoices")]
-
     assert reasons(decided(feeds, a_policy(**TOGETHER), call_budget=1)) == {
         "balanceSheet": Reason.WAITING_FOR_SET,
         "profitAndLoss": Reason.WAITING_FOR_SET,
@@ -367,7 +362,6 @@ def test_what_callers_wait_for_is_queued_first_the_earliest_deadline_before_the_
         wanted(feed(HOUR, "bills"), 2 * HOUR),
         wanted(feed(HOUR, "payments"), HOUR),
     ]
-
     assert queued(decided(feeds, a_policy())) == ["payments", "bills", "invoices"]
 
 
@@ -433,9 +427,7 @@ def test_what_its_bound_makes_due_comes_first_whatever_it_costs_and_others_weigh
     companies = {"a": company("a", "Sage"), "b": company("b", "Xero")}
     heavy = {TYPES[1]: {"weight": 100}}
     rules = Policy.model_validate({"default": {"fresh_within": "1 day", **EAGER}, "data_types": heavy, **DEAR})
-
     feeds = [feed(12 * HOUR, TYPES[1], "b"), feed(2 * DAY, TYPES[0], "a", "Sage")]
-
     assert order(feeds, rules, companies) == ["a", "b"]
 
 
@@ -460,9 +452,7 @@ def test_of_what_was_never_read_the_heavier_comes_first_and_what_changes_less_of
 @pytest.mark.parametrize(("ran", "action"), [(5, Action.WAIT), (3600, Action.CHECK)])
 def test_what_waits_for_its_dataset_is_shown_with_when_that_is_late(ran: int, action: Action) -> None:
     running = asked(ran * SECOND, feed(DAY))
-
     (decision,) = decided([running], a_policy())
-
     assert (decision.action, decision.until) == (action, running.late_at)
 
 

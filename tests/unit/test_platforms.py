@@ -146,7 +146,6 @@ def policy_of(folder: Path, text: str) -> Policy:
 )
 def test_a_name_that_selects_nothing_is_found(tmp_path: Path, text: str, found: str) -> None:
     policy = policy_of(tmp_path, text)
-
     assert any(found in each for each in unmatched(policy, [COMPANY]))
     finding = selections([COMPANY], policy)
     assert found in finding.found
@@ -157,7 +156,6 @@ def test_criteria_that_are_met_by_no_connection_together_are_found(tmp_path: Pat
     shop = replace(XERO, connection_id="2", platform="Shopify", integration_key="fztf")
     other = Company(company_id=OTHER_ID, tags={"plan": "paid"}, connections={"2": shop})
     policy = policy_of(tmp_path, RULE + "platforms = ['Shopify']\ntags = { plan = 'free' }")
-
     [found] = unmatched(policy, [COMPANY, other])
     assert found.endswith("no connection matches all of its criteria")
 
@@ -179,7 +177,6 @@ def test_a_deleted_company_or_connection_is_not_known(tmp_path: Path) -> None:
     policy = policy_of(tmp_path, RULE + "platforms = ['Xero']")
     shop = replace(XERO, connection_id="2", platform="Shopify", integration_key="fztf")
     gone = replace(COMPANY, connections={"1": replace(XERO, status="Deleted"), "2": shop})
-
     assert len(list(unmatched(policy, [gone]))) == 1
     other = replace(COMPANY, company_id=OTHER_ID, connections={"2": shop})
     assert len(list(unmatched(policy, [replace(COMPANY, deleted_at=XERO.status_at), other]))) == 1
@@ -191,13 +188,11 @@ def test_a_deleted_company_or_connection_is_not_known(tmp_path: Path) -> None:
 )
 def test_a_platform_that_is_in_no_list_of_codats_is_warned_of(tmp_path: Path, name: str, warning: str) -> None:
     warned = list(warnings(policy_of(tmp_path, RULE + f"platforms = ['{name}']"), date(2026, 12, 25)))
-
     assert [warning in each for each in warned] == [True] * bool(warning)
 
 
 def test_a_date_that_is_past_is_warned_of(tmp_path: Path) -> None:
     close = "[[windows]]\nname = 'close'\nnever = '08:00 to 24:00'\ndays = [2026-12-24, '2026-12-25']"
-
     assert list(warnings(policy_of(tmp_path, close), date(2026, 12, 25))) == [
         'window "close" (freshness.toml:3): 2026-12-24 is past'
     ]
@@ -206,5 +201,4 @@ def test_a_date_that_is_past_is_warned_of(tmp_path: Path) -> None:
 def test_the_summary_of_a_local_run_names_them(tmp_path: Path) -> None:
     console = Console(record=True, file=StringIO(), width=200)
     print_unmatched(console, policy_of(tmp_path, RULE + "platforms = ['Xerro']"), [COMPANY])
-
     assert "Matches nothing: rule \"a\" (freshness.toml:3): no connection is to 'Xerro'" in console.export_text()

@@ -37,7 +37,6 @@ def promise(policy: Policy, data_type: str, company: Company = COMPANY) -> Promi
 
 def test_the_policy_in_the_repository_is_valid() -> None:
     policy = load(ROOT / "freshness.toml")
-
     assert promise(policy, "invoices", replace(COMPANY, tags={})).fresh_within == timedelta(hours=6)
 
 
@@ -47,7 +46,6 @@ def test_the_examples_of_the_reference_are_a_valid_policy() -> None:
 
 def test_the_reference_is_current_and_has_every_key() -> None:
     text = (ROOT / "docs" / "policy.md").read_text()
-
     assert text == reference(), "run: ./freshness policy reference > docs/policy.md"
     tables = (Default, Rule, DeadlineTable, WindowTable, ConsistencySet, Calendar, LocalTime, Budget)
     headings = set(re.findall(r"^## `\[+(\w+)", text, re.M))
@@ -57,7 +55,6 @@ def test_the_reference_is_current_and_has_every_key() -> None:
 
 def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:
     policy = load(write(tmp_path, '[default]\nfresh_within = "2 weeks"\n[data_types]\nbills.fresh_within = "1 day"'))
-
     assert promise(policy, "bills").fresh_within == timedelta(days=1)
     assert promise(policy, "somethingCodatAddsLater").fresh_within == timedelta(weeks=2)
 
@@ -222,10 +219,8 @@ def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
     tmp_path: Path, text: str, line: int, expectation: str
 ) -> None:
     path = write(tmp_path, text)
-
     with pytest.raises(PolicyError) as raised:
         load(path)
-
     (message,) = [message for message in str(raised.value).splitlines() if expectation in message]
     assert message.startswith(f"{path}:{line}: ")
 
@@ -264,35 +259,28 @@ def test_what_can_be_kept_is_no_mistake(tmp_path: Path, text: str) -> None:
 
 def test_a_mistake_says_nothing_of_what_is_not_similar_and_repeats_no_more_than_a_line(tmp_path: Path) -> None:
     path = write(tmp_path, DEFAULT + "[data_types.xyz]\nweight = '" + "9" * 5000 + "'")
-
     with pytest.raises(PolicyError) as raised:
         load(path)
-
     assert "did you mean" not in str(raised.value)
     assert all(len(line.removeprefix(str(path))) < 200 for line in str(raised.value).splitlines())
 
 
 def test_three_characters_suggest_the_shortest_name_that_begins_with_them_and_two_do_not() -> None:
     known = ["invoices", "invoiceItems", "items"]
-
     assert (nearest("INV", known), nearest("in", known)) == ("invoices", "")
 
 
 def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, '[default]\nfresh_within = "soon"\n[data_types.bill]\nfresh_within = "later"')
-
     with pytest.raises(PolicyError) as raised:
         load(path)
-
     assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["2", "3", "4"]
 
 
 def test_an_unknown_data_type_in_a_list_is_reported_only_once(tmp_path: Path) -> None:
     path = write(tmp_path, DEFAULT + SET + "data_types = ['bills', 'invoicez']")
-
     with pytest.raises(PolicyError) as raised:
         load(path)
-
     [mistake] = str(raised.value).splitlines()
     assert "did you mean 'invoices'?" in mistake
 
@@ -300,14 +288,12 @@ def test_an_unknown_data_type_in_a_list_is_reported_only_once(tmp_path: Path) ->
 def test_a_byte_order_mark_and_crlf_line_ends_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "freshness.toml"
     path.write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
-
     assert load(path).default.fresh_within == timedelta(days=1)
 
 
 def test_a_file_that_is_not_utf_8_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "freshness.toml"
     path.write_bytes(DEFAULT.encode() + b"# caf\xe9\n")
-
     with pytest.raises(PolicyError, match=r"freshness\.toml:3: expected text in UTF-8"):
         load(path)
 
@@ -315,7 +301,6 @@ def test_a_file_that_is_not_utf_8_is_reported_with_its_line(tmp_path: Path) -> N
 def test_a_window_may_cover_whole_days(tmp_path: Path) -> None:
     days = "never = '00:00 to 24:00'\ndays = ['Saturday', 'Sunday']"
     [window] = promise(load(write(tmp_path, DEFAULT.replace("1 day", "3 days") + WINDOW + days)), "invoices").windows
-
     assert [day for day in range(21, 25) if allowed((window,), datetime(2026, 11, day, 12, tzinfo=UTC))] == [23, 24]
 
 
@@ -367,14 +352,12 @@ def test_the_last_table_that_applies_wins_and_the_promise_names_it_with_its_posi
 
 def test_a_key_that_a_rule_does_not_set_is_taken_from_the_tables_before_it(tmp_path: Path) -> None:
     invoices = promise(load(write(tmp_path, RULES)), "invoices")
-
     assert (invoices.fresh_within, invoices.confidence, invoices.weight) == (timedelta(weeks=1), 0.9, 3)
 
 
 def test_a_later_rule_wins_over_an_earlier_one_that_names_the_company_or_the_data_type(tmp_path: Path) -> None:
     text = RULES + '[[rules]]\nname = "last"\nplatforms = ["Xero"]\nfresh_within = "3 weeks"\n'
     policy = load(write(tmp_path, text))
-
     assert promise(policy, "bills").fresh_within == promise(policy, "payments").fresh_within == timedelta(weeks=3)
 
 
@@ -391,14 +374,12 @@ def test_within_a_rule_its_entry_for_a_data_type_wins_over_its_other_keys_wherev
 
 def test_a_data_type_can_be_off(tmp_path: Path) -> None:
     policy = load(write(tmp_path, RULES))
-
     assert promise(policy, "bills").off
     assert not promise(policy, "invoices").off
 
 
 def test_named_for_returns_the_data_types_that_the_policy_names_for_a_company(tmp_path: Path) -> None:
     policy = load(write(tmp_path, RULES))
-
     assert policy.data_types_named_for(COMPANY) == {"invoices", "bills", "payments"}
     assert policy.data_types_named_for(replace(COMPANY, connections={})) == {"invoices"}
 
@@ -432,7 +413,6 @@ def test_the_last_rule_that_says_so_decides_whether_a_connection_is_read_once() 
 
 def test_the_fingerprint_changes_with_the_content_but_not_with_comments(tmp_path: Path) -> None:
     one, same, other = (load(write(tmp_path, text)) for text in (DEFAULT, DEFAULT + "# a comment", RULES))
-
     assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
@@ -455,13 +435,11 @@ def test_a_rule_for_a_group_applies_to_the_parent_and_to_its_subsidiaries(tmp_pa
 
 def test_a_custom_data_type_is_named_with_its_identifier(tmp_path: Path) -> None:
     policy = load(write(tmp_path, DEFAULT + '[data_types."custom.DynamicsPurchaseOrders"]\nfresh_within = "1 hour"'))
-
     assert promise(policy, "custom.DynamicsPurchaseOrders").fresh_within == timedelta(hours=1)
 
 
 def test_a_product_names_its_data_types(tmp_path: Path) -> None:
     policy = load(write(tmp_path, DEFAULT + '[products.credit-model]\ndata_types = ["invoices", "bills"]'))
-
     assert policy.types_of_products == {"credit-model": ("invoices", "bills")}
 
 
@@ -476,7 +454,6 @@ def within(policy: Policy, at: datetime, data_type: str = "bills", **tags: str) 
 def test_a_rule_with_hours_holds_during_them_in_the_time_zone_of_the_company(tmp_path: Path) -> None:
     text = DEFAULT + '[local_time]\ntime_zone_tag = "zone"\n' + BY_HOURS + "time_zone = 'Europe/London'\n"
     policy = load(write(tmp_path, text))
-
     assert within(policy, NINE_IN_LONDON) == timedelta(hours=1)
     assert within(policy, NINE_IN_LONDON, zone="America/New_York") == timedelta(days=1)
     assert within(policy, NINE_IN_LONDON, zone="nowhere") == timedelta(hours=1)
@@ -545,7 +522,6 @@ data_types.bills.fresh_within = "1 hour"
 def test_attainment_is_measured_by_the_rule_and_by_the_tags_that_the_policy_selects_by(tmp_path: Path) -> None:
     policy = load(write(tmp_path, DEFAULT + RULE.replace("off = true", "fresh_within = '1 hour'")))
     company = replace(COMPANY, tags={"plan": "free", "owner": "me"})
-
     assert promise(policy, "bills", company).group == AttainmentKey(
         rule='rule "a"', platform="Xero", tags=("plan=free",)
     )

@@ -105,7 +105,6 @@ def test_a_policy_is_shown_compared_pushed_listed_and_rolled_back(world: World) 
 def test_what_an_agent_does_is_recorded_as_by_an_agent(world: World) -> None:
     world.deploy(24)
     stack = AnyStack(Mock(), "CodatFreshness", Path("freshness.toml"))
-
     by_agent, by_person = stack.used_by("an agent").operations.actor, stack.operations.actor
     assert by_agent.who == by_person.who == ANN
     assert by_agent.source.startswith("an agent on ")
@@ -149,7 +148,6 @@ def test_a_policy_of_another_account_at_codat_is_not_pushed(world: World, deploy
 def test_a_rollback_to_the_policy_of_another_account_warns_and_is_possible(world: World) -> None:
     world.deploy(24, "Ours")
     world.deploy(12, "Owrs")  # misspelled, so that nothing is read
-
     undone = run("rollback", "--yes")
     assert undone.exit_code == 0
     assert "it names the account Ours at Codat, and the deployed policy Owrs" in " ".join(undone.stdout.split())
@@ -159,7 +157,6 @@ def test_a_rollback_to_the_policy_of_another_account_warns_and_is_possible(world
 def test_without_an_answer_nothing_is_pushed(world: World) -> None:
     world.deploy(24)
     draft(2)
-
     assert run("push", answer="n\n").exit_code == 1
     assert world.in_force() == 24
     assert run("push", answer="y\n").exit_code == 0
@@ -195,7 +192,6 @@ def test_before_the_first_tick_nothing_can_be_pushed(world: World) -> None:
 def test_a_policy_that_only_has_other_comments_is_no_other_policy(world: World) -> None:
     world.deploy(24)
     draft(24)
-
     same = run("diff")
     assert same.exit_code == 0
     assert "# Ours" in same.stdout

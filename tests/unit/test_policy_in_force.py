@@ -131,7 +131,6 @@ def test_it_is_logged_once_that_another_policy_was_taken(world: World, caplog: p
 def test_a_deployment_of_the_same_policy_leaves_what_was_pushed_in_force(world: World) -> None:
     world.deploy(24)
     world.push(2)
-
     assert hours(world.deploy(24)) == 2
     assert world.policies().latest().version == 2
 
@@ -144,7 +143,6 @@ def test_a_compiled_policy_has_its_holidays_as_they_were_looked_up(
     file.write_text('[default]\nfresh_within = "1 day"\n[calendars.uk]\nholidays = "GB-ENG"\n')
     content = compiled.compiled(file)
     monkeypatch.delattr(values, "public_holidays")
-
     assert date(2027, 12, 27) in compiled.parse(content).calendars["uk"].all_dates
 
 
@@ -218,7 +216,6 @@ def test_of_two_people_who_push_at_once_the_second_is_told_of_the_first(world: W
     world.deploy(24)
     seen = world.policies().latest()
     world.push(2, by="Ann", seen=seen)
-
     with pytest.raises(StackError, match="Ann put version 2 in force meanwhile"):
         world.push(3, by="Ben", seen=seen)
     assert hours(world.deploy(24)) == 2

@@ -61,9 +61,7 @@ def test_an_age_is_judged_by_the_promise_in_force_until_that_breaks() -> None:
 def test_a_tighter_bound_makes_a_feed_due_before_it_starts() -> None:
     office_hours = promise(timed(OFFICE, fresh_within=HOUR))
     feed = synced(MONDAY - HOUR)
-
     due = due_at(feed, office_hours, LINKED)
-
     assert office_hours.breaks_at(MONDAY - HOUR) == MONDAY + 8 * HOUR
     assert due is not None
     assert MONDAY + 7 * HOUR < due <= MONDAY + 8 * HOUR - QUEUEING_MARGIN
@@ -72,7 +70,6 @@ def test_a_tighter_bound_makes_a_feed_due_before_it_starts() -> None:
 def test_a_looser_bound_at_night_leaves_a_feed_alone_until_the_morning() -> None:
     night = Hours(start=time(18), end=time(8), days=EVERY_DAY, zone=LONDON)
     office_hours = promise(timed(night, fresh_within=DAY), within=HOUR)
-
     assert office_hours.breaks_at(MONDAY + timedelta(hours=16)) == MONDAY + timedelta(hours=17)
     assert office_hours.breaks_at(MONDAY + timedelta(hours=17, minutes=30)) == MONDAY + timedelta(hours=32)
 
@@ -94,9 +91,7 @@ def test_a_feed_that_changes_often_is_due_before_its_bound_where_confidence_is_p
 def test_where_hours_overlap_each_term_is_taken_from_the_first_that_has_it() -> None:
     lunch = Hours(start=time(12), end=time(13), days=EVERY_DAY, zone=LONDON)
     terms = timed(lunch, fresh_within=30 * MINUTE), timed(OFFICE, fresh_within=HOUR, at_most_every=20 * MINUTE)
-
     in_force = promise(*terms).at(MONDAY + timedelta(hours=12, minutes=30))
-
     assert (in_force.fresh_within, in_force.at_most_every) == (30 * MINUTE, 20 * MINUTE)
 
 
@@ -128,16 +123,13 @@ def test_a_slow_sync_starts_so_early_that_it_ends_before_a_deadline_or_a_bound_t
 def test_a_refresh_for_a_deadline_waits_for_a_window_rather_than_be_too_early() -> None:
     backup = Window(name="b", allows=False, start=time(5, 30), end=time(7, 30), days=EVERY_DAY, zone=LONDON)
     ready = replace(promise(deadlines=(READY,), within=7 * DAY), windows=(backup,))
-
     due = [due_at(synced(MONDAY - DAY, f"company {number}"), ready, LINKED) for number in range(50)]
-
     assert all(at and MONDAY + 7.5 * HOUR <= at <= MONDAY + 8 * HOUR - QUEUEING_MARGIN for at in due)
 
 
 def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None:
     ready = promise(deadlines=(READY,), within=7 * DAY)
     missed = synced(MONDAY)
-
     assert missed.state(ready, LINKED, MONDAY + 8 * HOUR) is State.FRESH
     assert missed.state(ready, LINKED, MONDAY + 8 * HOUR + MINUTE) is State.STALE
     assert synced(MONDAY + 9 * HOUR).state(ready, LINKED, MONDAY + 10 * HOUR) is State.FRESH
@@ -145,7 +137,6 @@ def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None
 
 def test_a_copy_that_is_as_old_as_a_deadline_allows_is_fresh_enough_and_a_moment_older_is_not() -> None:
     ready = promise(deadlines=(READY,), within=7 * DAY)
-
     assert ready.breaks_at(MONDAY + 6 * HOUR) == MONDAY + DAY + 8 * HOUR
     assert ready.breaks_at(MONDAY + 6 * HOUR - timedelta.resolution) == MONDAY + 8 * HOUR
 
@@ -246,7 +237,6 @@ def test_a_refresh_when_due_keeps_the_promise_for_longer_and_is_not_repeated_at_
     given_promise: Promise, at: datetime
 ) -> None:
     due = due_at(synced(at), given_promise, LINKED)
-
     assert due is not None
     assert at < due < given_promise.breaks_at(at) < given_promise.breaks_at(due)
     again = due_at(synced(due), given_promise, LINKED)
@@ -265,9 +255,7 @@ def policy(default: dict[str, Any], *rules: dict[str, Any]) -> Policy:
 
 def test_a_refresh_is_queued_early_enough_for_a_warning_before_the_promise_breaks() -> None:
     promise = policy({"fresh_within": "6 hours", "warn_after": "4 hours"}).promise("bills", TOFT, XERO)
-
     due = due_at(FEED, promise, XERO)
-
     assert due
     assert NOON + 3.9 * HOUR < due < NOON + 4 * HOUR
     assert breaks_at(FEED, promise, XERO) == NOON + 6 * HOUR
@@ -302,8 +290,6 @@ def test_what_an_earlier_table_warns_of_is_no_early_warning_for_a_later_promise(
 def test_a_warning_by_hours_makes_a_refresh_due_early_enough_in_these_hours() -> None:
     rule = {"name": "days", "hours": "08:00 to 18:00", "fresh_within": "6 hours", "warn_after": "4 hours"}
     promise = policy({"fresh_within": "1 day"}, rule).promise("bills", TOFT, XERO)
-
     due = due_at(FEED, promise, XERO)
-
     assert due
     assert NOON + 3.9 * HOUR < due < NOON + 4 * HOUR

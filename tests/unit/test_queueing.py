@@ -66,7 +66,6 @@ def test_data_all_is_used_where_it_needs_fewer_calls() -> None:
 
 def test_a_data_type_that_runs_on_one_of_its_connections_is_left_out() -> None:
     running = FEEDS[0].requested(Request(at=NOON, trigger=Trigger.EXTERNAL, dataset_id="dataset"))
-
     assert calls(TYPES, feeds=[running, *FEEDS[1:]]) == [("credit", TYPES[1:3]), ("ledger", TYPES[3:])]
 
 
@@ -86,17 +85,13 @@ def test_a_data_type_that_is_not_due_on_another_connection_is_left_out() -> None
 
 def test_a_data_type_of_two_products_is_queued_once() -> None:
     products = {"credit": TYPES, "ledger": TYPES}
-
     [call] = plan(CodatSchedule(), products, COMPANY, FEEDS, {feed.key for feed in FEEDS})
-
     assert summary(call) == ("credit", TYPES)
 
 
 def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() -> None:
     due, soon = {FEEDS[0].key}, {feed.key for feed in FEEDS[1:]}
-
     [call] = plan(CodatSchedule(), PRODUCTS, COMPANY, FEEDS, due, soon)
-
     assert summary(call) == ("credit", TYPES[:3])
 
 
@@ -157,10 +152,8 @@ async def test_a_dataset_from_before_the_latest_that_is_known_of_its_feed_is_not
 async def test_of_the_latest_datasets_those_run_that_have_not_ended(status: str, running_ids: set[str]) -> None:
     feeds = {feed.key: feed for feed in FEEDS[:3]}
     history = [(each, each, NOON) for each in TYPES[:2]]
-
     async with codat_with(*history, ("earlier", TYPES[2], NOON - MINUTE), status=status) as codat:
         found = await running(codat, "company", feeds, since=NOON)
-
     assert {operation.id for operation in found.values()} == running_ids
 
 
@@ -178,20 +171,17 @@ def test_the_same_decision_has_the_same_key_wherever_its_times_came_from() -> No
     read_back = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
         Request(at=(NOON - HOUR).astimezone(berlin), trigger=Trigger.PROMISE, dataset_id="before")
     )
-
     assert key(read_back) == key(ASKED)
 
 
 def test_another_feed_has_another_key() -> None:
     other = Feed(company_id="company", data_type="bills", connection_id="connection", last_dataset=ASKED.last_dataset)
-
     assert key(other) != key(ASKED)
 
 
 def test_each_recorded_response_changes_the_key() -> None:
     queued = ASKED.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
     refused = ASKED.call_failed(NOON, HOUR)
-
     assert len({key(ASKED), key(queued), key(refused), key(refused.call_failed(NOON, HOUR))}) == 4
 
 
@@ -211,7 +201,6 @@ def test_a_call_without_a_response_is_repeated_with_its_key_until_one_is_recorde
 def test_a_read_that_ended_after_an_unanswered_call_makes_the_next_call_another_one() -> None:
     first = key(ASKED)
     unanswered = ASKED.call_failed(NOON, HOUR, Unanswered(at=NOON, key=str(first)))
-
     assert key(unanswered.ended(End(at=NOON - MINUTE, state="FetchError"))) == first
     assert key(unanswered.ended(End(at=NOON + MINUTE, state="FetchError"))) != first
 
@@ -233,7 +222,6 @@ def test_a_feed_that_waits_is_read_again_when_its_promise_breaks_so_that_this_is
     until: datetime | None, breaks_at: datetime | None, read_at: datetime
 ) -> None:
     decision = rescheduled(FEED, ANY_COMPANY, Reason.NOT_YET, until, breaks_at)
-
     assert (decision.action, decision.until) == (Action.RESCHEDULE, read_at)
 
 
@@ -243,5 +231,4 @@ def test_a_feed_that_is_due_at_the_same_time_as_before_is_not_written() -> None:
 
 def test_a_feed_that_nothing_makes_due_is_never_read_again() -> None:
     decision = rescheduled(FEED, ANY_COMPANY, Reason.OFF, None, None)
-
     assert (decision.action, decision.until) == (Action.RESCHEDULE, None)

@@ -74,7 +74,6 @@ def test_a_source_that_never_changed_is_quiet_since_its_first_read(*, is_first: 
     source.read(changed=False, is_first=is_first)
     first = source.now
     source.pause(30 * DAY)
-
     assert [event.quiet_since for event in source.published] == [first]
 
 
@@ -94,7 +93,6 @@ def test_no_source_is_quiet_because_it_was_not_read() -> None:
     source.read(changed=True)
     source.now += 90 * DAY
     source.apply(Rescheduled())
-
     assert not source.published
     assert source.state is State.STALE
 

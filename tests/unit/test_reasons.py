@@ -60,7 +60,6 @@ def operation(**fields: Any) -> PullOperation:
 )
 def test_why_a_dataset_failed_is_one_bounded_line_whatever_codat_sends(given: dict[str, Any], words: str) -> None:
     found = operation(**given)
-
     assert found.polled(NOON).reason == found.requested_by(Trigger.PROMISE).reason == words
 
 
@@ -75,7 +74,6 @@ def error(message: str | None, hour: int, **fields: Any) -> dict[str, Any]:
 
 def test_the_reason_of_issues_is_each_of_their_messages_once() -> None:
     issues = [Issue(type="error", message=message) for message in ("", "Locked.", "", "Try later.", "Locked.")]
-
     assert reason_of(issues) == "Locked. Try later."
 
 
@@ -172,7 +170,6 @@ def running(description: str | None, at: datetime = NOON + 30 * MINUTE) -> Feed:
 
 def test_the_next_check_of_a_paused_read_is_at_the_end_of_the_pause() -> None:
     feed = running(PAUSED)
-
     assert feed.late_at == due_at(feed, PROMISE, LINKED) == NOON + 3 * HOUR
 
 
@@ -187,7 +184,6 @@ def test_a_pause_without_end_is_believed_for_a_day() -> None:
 
 def test_data_status_does_not_take_back_that_a_read_is_paused() -> None:
     fact = DatasetPolled(at=NOON + HOUR, state=DatasetState.FETCHING, dataset_id="dataset")
-
     assert transition(running(PAUSED), fact, PROMISE, LINKED, NOON + HOUR).feed.late_at == NOON + 3 * HOUR
 
 

@@ -2,14 +2,16 @@
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from estimate.days import Report, run
 from freshness.policy.loader import load
-from simulate import chart
 from simulate.__main__ import START, application
 from simulate.fleet import generate_fleet
 from simulate.tighter import tighten
@@ -53,11 +55,11 @@ def policy(tmp_path: Path) -> Path:
 
 
 def simulated(policy: Path, *arguments: str, draws: bool = False, columns: int = 200) -> Result:
-    """Return what is printed. A chart takes a second to draw."""
+    """Return what is printed. To import what draws a chart takes a second, and so does drawing it."""
     common = ("--policy", str(policy), "--companies", "4", "--days", "1", "--chart", str(policy.parent / "chart.png"))
     with pytest.MonkeyPatch.context() as patch:
         if not draws:
-            patch.setattr(chart, "draw", lambda *_: None)
+            patch.setitem(sys.modules, "simulate.chart", cast(Any, SimpleNamespace(draw=lambda *_: None)))
         return CliRunner().invoke(application, [*common, *arguments], env={"COLUMNS": str(columns)})
 
 
@@ -74,7 +76,6 @@ def report(policy: Path, change: str = "", companies: int = 3) -> Report:
 
 def test_the_tables_are_printed_and_the_chart_is_written(policy: Path) -> None:
     result = simulated(policy, "--tighter", "invoices=1 hour", "--companies", "9", draws=True)
-
     assert result.exit_code == 0, result.output
     for shown in ("[data_types.invoices] (freshness.toml:4)", 'rule "free" (freshness.toml:6)', "invoices=1 hour"):
         assert shown in result.output
@@ -84,7 +85,6 @@ def test_the_tables_are_printed_and_the_chart_is_written(policy: Path) -> None:
 def test_what_holds_on_none_of_the_days_simulated_is_named_with_the_next_day_on_which_it_does(policy: Path) -> None:
     close = "[[deadlines]]\nname = 'close'\nby = '08:00'\nfresh_within = '2 hours'\ndays = ['month end']\n"
     policy.write_text(POLICY + close + close.replace("close", "new year").replace("month end", "1st"))
-
     assert 'deadline "close" holds on none of the days simulated: it does on 2026-11-30, with --days 7' in simulated(
         policy
     ).output.replace("\n", " ")
@@ -93,7 +93,6 @@ def test_what_holds_on_none_of_the_days_simulated_is_named_with_the_next_day_on_
 
 def test_the_tables_fit_into_80_columns_and_are_printed_even_if_the_chart_cannot_be_written(policy: Path) -> None:
     result = simulated(policy, "--chart", "/nowhere/chart.png", draws=True, columns=80)
-
     assert result.exit_code == 1
     assert "/nowhere/chart.png: cannot write the chart: No such file" in " ".join(result.output.split())
     words = set(result.output.split())
@@ -103,7 +102,6 @@ def test_the_tables_fit_into_80_columns_and_are_printed_even_if_the_chart_cannot
 
 def test_promises_within_the_budget_are_kept_and_a_tighter_promise_takes_more_calls(policy: Path) -> None:
     loose, tight = report(policy), report(policy, "invoices=2 hours")
-
     assert loose.total.attained.share == tight.total.attained.share == 1
     assert tight.calls[0] > loose.calls[0]
     assert tight.total.current_days > loose.total.current_days
@@ -154,9 +152,7 @@ def test_as_many_companies_are_simulated_as_were_asked_for(companies: int) -> No
 
 def test_a_budget_that_is_too_small_is_not_exceeded(policy: Path) -> None:
     policy.write_text(POLICY + "[budget]\nshare_of_quota = 0.045\n")
-
     short = report(policy, companies=2)
-
     assert short.calls[0] <= 0.045 * short.quota
     assert short.total.attained.share is not None
     assert 0 < short.total.attained.share < 1
@@ -178,9 +174,7 @@ def test_an_exported_fleet_is_simulated_and_an_invalid_line_reported_with_its_nu
 
 def test_a_policy_that_refreshes_nothing_is_simulated(policy: Path) -> None:
     policy.write_text("[default]\noff = true\nfresh_within = '1 day'\n")
-
     result = simulated(policy)
-
     assert result.exit_code == 0, result.output
     assert "companies, 0 feeds" in result.output
 
@@ -196,6 +190,5 @@ def test_a_policy_that_refreshes_nothing_is_simulated(policy: Path) -> None:
 )
 def test_an_invalid_option_is_reported_in_one_sentence(policy: Path, arguments: list[str], message: str) -> None:
     result = simulated(policy, *arguments)
-
     assert result.exit_code == 1
     assert message in result.output

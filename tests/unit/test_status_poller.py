@@ -73,14 +73,12 @@ async def test_what_data_status_says_of_the_dataset_in_flight_is_enough_unless_i
 
 async def test_why_and_when_the_dataset_in_flight_failed_is_asked_of_itself_once_it_is_late() -> None:
     [found], asked = await polled(RUNNING, "ours", "FetchError", LATE, ours="FetchError")
-
     assert (found.reason, found.ended_at, asked) == ("It is locked", NOON + MINUTE, ["ours"])
     assert (await polled(RUNNING, "ours", "FetchError", SOON))[1] == []
 
 
 async def test_a_dataset_in_flight_that_is_no_longer_the_latest_is_asked_for_at_once() -> None:
     found, asked = await polled(RUNNING, "theirs", "Complete", SOON, ours="FetchError")
-
     assert [(each.dataset_id, each.state) for each in found] == [("ours", "FetchError"), ("theirs", "Complete")]
     assert asked == ["company", "ours"]
 
@@ -88,7 +86,6 @@ async def test_a_dataset_in_flight_that_is_no_longer_the_latest_is_asked_for_at_
 @pytest.mark.parametrize("now", [SOON, LATE])
 async def test_a_dataset_that_codat_does_not_know_is_cancelled_once_it_would_be_late(now: datetime) -> None:
     found, _ = await polled(RUNNING, "theirs", "Complete", now, ours=None)
-
     assert RUNNING.late_at
     assert (found[0].state, found[0].dataset_id, found[0].at) == ("Cancelled", "ours", max(now, RUNNING.late_at))
 
@@ -100,7 +97,6 @@ async def test_only_news_may_be_of_a_connection_that_is_not_known_yet(dataset_id
 
 async def test_why_a_dataset_failed_that_others_requested_is_read_from_history() -> None:
     [found], asked = await polled(READ, "theirs", "FetchError", LATE)
-
     assert (found.dataset_id, found.reason, asked) == ("theirs", "It is locked", ["company", "history"])
     known = replace(READ, end=End(at=NOON + MINUTE, state="FetchError", dataset_id="theirs"))
     assert (await polled(known, "theirs", "FetchError", LATE))[1] == []

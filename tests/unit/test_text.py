@@ -34,7 +34,6 @@ def test_a_duration_has_its_hours_and_minutes_or_its_days_and_hours(length: time
 def test_when_a_copy_was_read_is_said_with_the_time_from_which_its_age_counts() -> None:
     end = datetime(2026, 11, 23, 12, tzinfo=UTC)
     said = "ended 2026-11-23 12:00:00 UTC, from when its age counts"
-
     assert read_times(end, end - 2 * HOUR, False) == f"requested 2026-11-23 10:00:00, {said}"
     assert read_times(end, end - HOUR / 2, True) == f"{said}; when it began is not known"
 

@@ -83,7 +83,6 @@ def ids(result: Transition) -> list[str]:
 
 def test_a_read_that_ended_is_recorded_and_published_as_the_dataset_that_was_requested() -> None:
     result = after(RUNNING, a_read(NOON + MINUTE))
-
     [dataset] = result.datasets
     assert (dataset.dataset_id, dataset.state, dataset.ended_at) == ("dataset", "Complete", NOON + MINUTE)
     assert (dataset.trigger, dataset.records_modified) == (Trigger.PROMISE, True)
@@ -101,7 +100,6 @@ def test_a_call_whose_dataset_has_ended_already_refreshed_the_data_only_if_it_su
     state: str, published: int
 ) -> None:
     ended = replace(requested(NOON), state=state, ended_at=NOON + MINUTE)
-
     assert len(after(NEW, ended, now=NOON + MINUTE).notifications) == published
 
 
@@ -119,7 +117,6 @@ def test_a_refresh_is_published_with_when_its_read_was_requested() -> None:
 def test_a_read_that_a_poll_has_already_found_is_not_published_again() -> None:
     found = after(RUNNING, polled(NOON + 5 * MINUTE, "Complete", succeeded_at=NOON + MINUTE))
     assert ids(found) == ["dataset"]
-
     assert ids(after(found.feed, a_read(NOON + MINUTE + timedelta(seconds=2)))) == []
 
 
@@ -149,7 +146,6 @@ def test_an_interrupted_run_may_have_queued_a_feed_of_which_it_recorded_nothing_
 
 def test_a_refresh_that_was_found_to_run_serves_no_request_from_after_it_was_queued() -> None:
     asked = after(NEW, RefreshRequested(at=NOON, trigger=Trigger.OPERATOR)).feed
-
     before, since = (replace(requested(NOON), called_at=NOON + minutes * MINUTE) for minutes in (-5, 5))
     assert after(asked, before).feed.refresh_requested_at == NOON
     assert after(asked, since).feed.refresh_requested_at is None
@@ -239,11 +235,9 @@ def test_a_second_form_of_a_webhook_does_not_end_a_read_that_was_requested_after
 
 def test_a_read_for_callers_ends_by_no_webhook_that_may_be_about_a_read_of_others_just_before() -> None:
     running = after(NEW, requested(NOON, trigger=Trigger.ON_DEMAND)).feed
-
     doubtful = after(running, a_read(NOON + timedelta(seconds=30)))
     named = after(running, a_read(NOON + timedelta(seconds=30), dataset_id="dataset"))
     certain = after(running, a_read(NOON + timedelta(seconds=31)))
-
     assert (doubtful.feed, doubtful.datasets, doubtful.notifications) == (running, (), ())
     assert named.feed.in_flight is certain.feed.in_flight is None
 
@@ -303,10 +297,8 @@ def test_it_is_unknown_whether_a_promise_broke_until_codat_says_that_the_dataset
 def test_a_promise_counts_as_broken_if_codat_does_not_say_for_long_how_a_dataset_ended() -> None:
     broken_at = NOON + PROMISE.fresh_within
     feed = after(after(NEW, a_read(NOON)).feed, requested(broken_at - MINUTE)).feed
-
     early = after(feed, PromiseReviewed(), now=broken_at + timedelta(hours=5, minutes=59))
     late = after(feed, PromiseReviewed(), now=broken_at + timedelta(hours=6, minutes=1))
-
     assert early.notifications == ()
     assert [notification.detail_type for notification in late.notifications] == ["Promise broken"]
 
@@ -314,7 +306,6 @@ def test_a_promise_counts_as_broken_if_codat_does_not_say_for_long_how_a_dataset
 def test_a_deferral_counts_only_for_the_feed_that_it_was_decided_about() -> None:
     feed = replace(after(NEW, a_read(NOON)).feed, version=7)
     later, decided = NOON + timedelta(days=1), Decided(at=NOON, reason="paused")
-
     assert after(feed, Deferred(until=later, decided=decided, version=7)).feed.due_at == later
     assert after(feed, Deferred(until=later, decided=decided, version=6)).feed.due_at == feed.due_at
 
@@ -340,7 +331,6 @@ def test_an_unsupported_data_type_is_never_due() -> None:
 
 def test_a_feed_whose_connection_is_not_known_is_not_due_and_loses_no_fact() -> None:
     result = transition(NEW, a_read(NOON), None, None, NOON)
-
     assert result.feed.due_at is None
     assert result.feed.succeeded_at == NOON
     assert [notification.detail_type for notification in result.notifications] == ["Company data refreshed"]

@@ -98,7 +98,6 @@ def test_a_message_with_a_changed_header_is_refused(changed: dict[str, Any], rea
 def test_a_missing_header_is_not_replaced_by_the_one_with_the_other_prefix(missing: str) -> None:
     headers = signed()
     headers[missing.replace("webhook", "svix")] = headers.pop(missing)
-
     with pytest.raises(WebhookRefused, match=RefusalReason.HEADERS_MALFORMED):
         verify(BODY, headers, [SECRET])
 
@@ -166,7 +165,6 @@ class SecretStore:
 
 def test_the_secret_is_read_once_for_many_messages() -> None:
     store = SecretStore(SECRET)
-
     assert all(store.accepts(signed()) for _ in range(10))
     assert store.reads == 1
 
@@ -174,7 +172,6 @@ def test_the_secret_is_read_once_for_many_messages() -> None:
 def test_old_and_new_secret_are_both_accepted_during_a_rotation() -> None:
     store = SecretStore(SECRET)
     assert store.accepts(signed())
-
     store.value = f"{OTHER}\n{SECRET}\n"
     store.now += MIN_SECONDS_BETWEEN_READS
     assert store.accepts(signed())
@@ -184,7 +181,6 @@ def test_old_and_new_secret_are_both_accepted_during_a_rotation() -> None:
 def test_a_removed_secret_is_refused_once_the_cache_expires() -> None:
     store = SecretStore(f"{SECRET} {OTHER}")
     assert store.accepts(signed())
-
     store.value = OTHER
     store.now += CACHE_SECONDS
     assert not store.accepts(signed())
@@ -196,7 +192,6 @@ def test_forged_messages_cause_at_most_one_read_of_the_secret_a_minute() -> None
     for _ in range(600):
         store.now += 1
         assert not store.accepts(signed(secret=OTHER))
-
     assert store.reads <= 11
 
 
@@ -206,14 +201,12 @@ def test_malformed_headers_cause_no_read_of_the_secret(changed: dict[str, str]) 
     for _ in range(5):
         store.now += MIN_SECONDS_BETWEEN_READS / 2
         store.accepts(signed() | changed)
-
     assert store.reads == 1
 
 
 def test_the_cached_secret_stays_in_use_while_systems_manager_is_unavailable() -> None:
     store = SecretStore(SECRET)
     assert store.accepts(signed())
-
     store.value = None
     store.now += CACHE_SECONDS
     assert store.accepts(signed())
@@ -222,7 +215,6 @@ def test_the_cached_secret_stays_in_use_while_systems_manager_is_unavailable() -
 def test_secrets_unavailable_is_raised_if_no_secret_was_ever_read() -> None:
     store = SecretStore(SECRET)
     store.value = None
-
     with pytest.raises(SecretsUnavailable):
         store.accepts(signed())
 
@@ -324,7 +316,6 @@ def test_forged_requests_are_all_answered_with_401(answer: Callable[[Event], int
     receive_webhook.logger.setLevel("CRITICAL")
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         accepted = [event for event in (forged(random, real) for _ in range(REQUESTS)) if answer(event) != 401]
-
     assert accepted == []
 
 
@@ -337,7 +328,6 @@ def test_a_request_that_is_not_signed_is_counted(
 ) -> None:
     headers = genuine()["headers"] | {"webhook-signature": "v1,AAAA"}
     answer({"headers": headers, "body": "{}"})
-
     counted = json.loads(next(line for line in capsys.readouterr().out.splitlines() if "_aws" in line))
     assert counted[Metric.WEBHOOKS_REFUSED_NOT_SIGNED] == [1.0]
 
@@ -345,6 +335,5 @@ def test_a_request_that_is_not_signed_is_counted(
 def test_the_reason_for_a_refusal_is_logged(answer: Callable[[Event], int], caplog: pytest.LogCaptureFixture) -> None:
     receive_webhook.logger.setLevel("INFO")
     answer({"body": None})
-
     [record] = caplog.records
     assert vars(record)["reason"] == "BodyMalformed"

@@ -28,9 +28,7 @@ LOGS = "https://app.codat.io/companies/company/sync/{}/validation"
 )
 def test_the_issues_of_a_read_may_name_its_dataset(issues: list[object], dataset_id: str) -> None:
     body = bodies.read_completed(NOON, ("xero", "invoices", "FetchError"), issues=issues)
-
     [read] = parse(body, NOON) or ()
-
     assert isinstance(read, ReadEnded)
     assert read.dataset_id == dataset_id
 
@@ -65,7 +63,6 @@ def test_a_webhook_from_the_future_counts_as_of_when_it_was_received(ahead: time
 
 def test_a_limit_ends_when_codat_says_although_that_is_in_the_future() -> None:
     [limit] = parse(bodies.rate_limit(NOON, "reached", NOON + timedelta(hours=7)), NOON) or ()
-
     assert isinstance(limit, LimitReached)
     assert limit.until == NOON + timedelta(hours=7)
 
@@ -96,16 +93,13 @@ def test_an_id_that_fits_into_no_key_of_dynamodb_is_malformed(long: str) -> None
 def test_the_longest_ids_fit_into_the_keys_of_dynamodb() -> None:
     longest = "x" * LONGEST_ID
     [read] = parse(bodies.read_completed(NOON, (longest, longest, "Complete"), company_id=longest), NOON) or ()
-
     assert isinstance(read, ReadEnded)
     assert len(f"{read.data_type}#{read.connection_id}") <= 1024
 
 
 def test_a_dataset_whose_id_is_too_long_is_not_named() -> None:
     issues = [{"type": "error", "links": {"logs": LOGS.format("x" * 2000)}}]
-
     [read] = parse(bodies.read_completed(NOON, ("xero", "invoices", "FetchError"), issues=issues), NOON) or ()
-
     assert isinstance(read, ReadEnded)
     assert read.dataset_id == ""
 

@@ -47,7 +47,6 @@ def test_windows_leave_these_hours_of_a_day_and_a_quarter(windows: tuple[Window,
 
 def test_a_window_belongs_to_the_day_on_which_it_starts() -> None:
     sunday_nights = window(22, 6, allows=True, days=frozenset({6}))
-
     assert allowed((sunday_nights,), MONDAY + 5 * HOUR)
     assert not allowed((sunday_nights,), MONDAY + 23 * HOUR)
     assert next_allowed((sunday_nights,), MONDAY + 7 * HOUR) == MONDAY + timedelta(days=6, hours=22)
@@ -56,13 +55,11 @@ def test_a_window_belongs_to_the_day_on_which_it_starts() -> None:
 @pytest.mark.parametrize(("day", "opens_at"), [("2026-01-05", 8), ("2026-07-06", 7)])
 def test_window_times_are_local_times_in_summer_and_winter(day: str, opens_at: int) -> None:
     midnight = datetime.fromisoformat(f"{day}T00:00:00+00:00")
-
     assert next_allowed((window(8, 18, allows=True, zone="Europe/London"),), midnight) == midnight + opens_at * HOUR
 
 
 def test_windows_that_leave_no_time_never_allow_a_refresh() -> None:
     windows = (window(9, 17, allows=True), window(8, 18))
-
     assert next_allowed(windows, MONDAY) is None
     assert planned(windows, MONDAY, after=MONDAY - HOUR, room=MINUTE) is None
 
@@ -96,7 +93,6 @@ def test_what_starts_or_ends_in_the_hour_that_is_skipped_does_so_at_its_end(
     any_hours = window(0, 0, allows=allows, zone="Europe/London")
     hours = replace(any_hours, start=time.fromisoformat(start), end=time.fromisoformat(end))
     first, last = (datetime.combine(SPRING, time.fromisoformat(text), UTC) for text in (opens, closes))
-
     assert [allowed((hours,), at) for at in (first, last - MINUTE)] == [allows, allows]
     assert [allowed((hours,), at) for at in (first - MINUTE, last)] == [not allows, not allows]
 
@@ -112,7 +108,6 @@ def test_what_starts_or_ends_in_the_hour_that_is_skipped_does_so_at_its_end(
 def test_any_time_that_clocks_skip_means_the_very_moment_at_which_they_do(zone: str, from_local: str, at: str) -> None:
     days = Days(days=EVERY_DAY, zone=ZoneInfo(zone))
     skipped = [datetime.fromisoformat(from_local) + n * MINUTE for n in range(30)]
-
     assert {days.moment(each.date(), each.time()) for each in skipped} == {datetime.fromisoformat(at + "Z")}
 
 
@@ -127,7 +122,6 @@ def test_a_later_local_time_is_never_an_earlier_moment(at: time, day: date) -> N
     days = Days(days=EVERY_DAY, zone=zone)
     at = at.replace(second=0, microsecond=0, fold=0)
     later = time(min(at.hour + 1, 23), at.minute)
-
     assert days.moment(day, at) <= days.moment(day, later)
 
 
@@ -189,13 +183,11 @@ def test_a_day_is_what_a_calendar_shows(name: str, first: date, holidays: frozen
 )
 def test_days_that_everyone_knows(name: str, day: date) -> None:
     days = frozenset({parse_day(name)})
-
     assert [each for each in (day + n * DAY for n in range(-9, 10)) if is_one_of(days, each, frozenset())] == [day]
 
 
 def test_the_last_business_day_is_before_a_holiday_at_the_end_of_a_month() -> None:
     days, holidays = frozenset({parse_day("last business day of the month")}), frozenset({date(2026, 8, 31)})
-
     assert is_one_of(days, date(2026, 8, 28), holidays)
     assert not is_one_of(days, date(2026, 8, 31), holidays)
 
@@ -203,7 +195,6 @@ def test_the_last_business_day_is_before_a_holiday_at_the_end_of_a_month() -> No
 def test_days_are_shown_as_the_policy_writes_them() -> None:
     names = "Monday", "Tuesday", "Wednesday", "last business day of the month", "2026-12-24"
     days = Days(days=frozenset(map(parse_day, names)), zone=ZoneInfo("Europe/London"))
-
     assert days_text(days) == "Mon to Wed, 2026-12-24, last business day of the month, Europe/London"
 
 
@@ -248,7 +239,6 @@ def test_windows_of_any_days_open_when_a_clock_and_a_calendar_say_so(
     windows: tuple[Window, ...], at: datetime, step: timedelta
 ) -> None:
     opens_at = next_allowed(windows, at)
-
     assert allowed(windows, at) == is_open(windows, at)
     assert opens_at is None or is_open(windows, opens_at)
     until = min(filter(None, (opens_at, at + 70 * DAY)))
@@ -262,7 +252,6 @@ def test_a_refresh_is_planned_when_it_may_be_queued_however_rare_the_days_are(
 ) -> None:
     at, later_at = sorted((first, second))
     earlier, later = (planned(windows, each, after=after, room=MINUTE) for each in (at, later_at))
-
     assert earlier is None or (is_open(windows, earlier) and (earlier > after or earlier >= at))
     assert (earlier is None) == (next_allowed(windows, at) is None)
     assert earlier is None or later is None or earlier <= later
