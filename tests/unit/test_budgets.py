@@ -190,20 +190,20 @@ def test_the_latest_report_of_the_quota_counts() -> None:
         assert (limits.daily_quota, limits.remaining) == (2000, 1500)
 
 
-def test_a_stop_holds_until_its_time() -> None:
-    limits = ApiLimits().with_stop(NINE + MINUTE, NINE)
-    assert limits.stopped_before(NINE) == NINE + MINUTE
-    assert limits.stopped_before(NINE + MINUTE) is None
-
-
-def test_a_stop_beyond_any_limit_of_codats_ends_after_a_day() -> None:
-    limits = ApiLimits().with_stop(NINE + 9999 * HOUR, NINE)
-    assert limits.stopped_before(NINE) == NINE + 24 * HOUR
-
-
-def test_a_short_stop_does_not_shorten_a_long_one() -> None:
-    limits = ApiLimits().with_stop(TOMORROW, NINE).with_stop(NINE + MINUTE, NINE + SECOND)
-    assert limits.stopped_before(NINE + HOUR) == TOMORROW
+@pytest.mark.parametrize(
+    ("limits", "until"),
+    [
+        pytest.param(ApiLimits().with_stop(NINE + MINUTE, NINE), NINE + MINUTE, id="a stop"),
+        pytest.param(ApiLimits().with_stop(NINE + 9999 * HOUR, NINE), NINE + 24 * HOUR, id="one beyond any limit"),
+        pytest.param(
+            ApiLimits().with_stop(TOMORROW, NINE).with_stop(NINE + MINUTE, NINE + SECOND), TOMORROW, id="two stops"
+        ),
+        pytest.param(ApiLimits().with_quota(1000, 0, NINE), TOMORROW, id="a quota that is used up"),
+    ],
+)
+def test_a_stop_holds_until_its_time(limits: ApiLimits, until: datetime) -> None:
+    assert limits.stopped_before(until - SECOND) == until
+    assert limits.stopped_before(until) is None
 
 
 def test_only_a_later_reset_ends_a_stop() -> None:
@@ -213,13 +213,8 @@ def test_only_a_later_reset_ends_a_stop() -> None:
             limits = limits.with_stop(TOMORROW, NINE) if kind == "stop" else limits.with_reset(NINE + MINUTE)
         assert limits.stopped_before(NINE + HOUR) is None
     assert limits.with_stop(TOMORROW, NINE + 2 * MINUTE).stopped_before(NINE + HOUR) == TOMORROW
-
-
-def test_a_quota_used_up_stops_until_the_day_is_over() -> None:
-    limits = ApiLimits().with_quota(1000, 0, NINE)
-    assert limits.stopped_before(NINE) == TOMORROW
-    assert limits.stopped_before(TOMORROW) is None
-    assert limits.with_reset(NINE + MINUTE).stopped_before(NINE + HOUR) is None
+    used_up = ApiLimits().with_quota(1000, 0, NINE)
+    assert used_up.with_reset(NINE + MINUTE).stopped_before(NINE + HOUR) is None
 
 
 class Limits:

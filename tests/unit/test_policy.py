@@ -30,6 +30,14 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def mistakes(folder: Path, text: str) -> list[str]:
+    """Return the messages about a policy, each of which begins with its line."""
+    path = write(folder, text)
+    with pytest.raises(PolicyError) as raised:
+        load(path)
+    return [line.removeprefix(f"{path}:") for line in str(raised.value).splitlines()]
+
+
 def promise(policy: Policy, data_type: str, company: Company = COMPANY) -> Promise:
     (connection,) = company.connections.values()
     return policy.promise(data_type, company, connection)
@@ -53,10 +61,14 @@ def test_the_reference_is_current_and_has_every_key() -> None:
     assert {name for table in tables for name in table.model_fields} <= set(re.findall(r"^\| `(\w+)`", text, re.M))
 
 
-def test_a_data_type_that_is_not_named_gets_the_default(tmp_path: Path) -> None:
-    policy = load(write(tmp_path, '[default]\nfresh_within = "2 weeks"\n[data_types]\nbills.fresh_within = "1 day"'))
-    assert promise(policy, "bills").fresh_within == timedelta(days=1)
-    assert promise(policy, "somethingCodatAddsLater").fresh_within == timedelta(weeks=2)
+def test_a_data_type_that_is_not_named_gets_the_default_and_a_custom_one_is_named_with_its_identifier(
+    tmp_path: Path,
+) -> None:
+    named = '[data_types]\nbills.fresh_within = "1 day"\n"custom.DynamicsPurchaseOrders".fresh_within = "1 hour"'
+    policy = load(write(tmp_path, f'[default]\nfresh_within = "2 weeks"\n{named}'))
+
+    found = [promise(policy, each).fresh_within for each in ("bills", "custom.DynamicsPurchaseOrders", "addedLater")]
+    assert found == [timedelta(days=1), timedelta(hours=1), timedelta(weeks=2)]
 
 
 DEFAULT = '[default]\nfresh_within = "1 day"\n'
@@ -218,11 +230,8 @@ def of_days(first: str, second: str) -> str:
 def test_a_mistake_is_reported_with_its_line_and_the_expected_value(
     tmp_path: Path, text: str, line: int, expectation: str
 ) -> None:
-    path = write(tmp_path, text)
-    with pytest.raises(PolicyError) as raised:
-        load(path)
-    (message,) = [message for message in str(raised.value).splitlines() if expectation in message]
-    assert message.startswith(f"{path}:{line}: ")
+    (message,) = [message for message in mistakes(tmp_path, text) if expectation in message]
+    assert message.startswith(f"{line}: ")
 
 
 @pytest.mark.parametrize(
@@ -258,11 +267,14 @@ def test_what_can_be_kept_is_no_mistake(tmp_path: Path, text: str) -> None:
 
 
 def test_a_mistake_says_nothing_of_what_is_not_similar_and_repeats_no_more_than_a_line(tmp_path: Path) -> None:
-    path = write(tmp_path, DEFAULT + "[data_types.xyz]\nweight = '" + "9" * 5000 + "'")
-    with pytest.raises(PolicyError) as raised:
-        load(path)
-    assert "did you mean" not in str(raised.value)
-    assert all(len(line.removeprefix(str(path))) < 200 for line in str(raised.value).splitlines())
+    found = mistakes(tmp_path, DEFAULT + "[data_types.xyz]\nweight = '" + "9" * 5000 + "'")
+    assert not any("did you mean" in each or len(each) >= 200 for each in found)
+
+
+def test_all_mistakes_are_reported_at_once_each_of_them_once(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, '[default]\nfresh_within = "soon"\n[data_types.bill]\nfresh_within = "later"')
+    assert [each.partition(":")[0] for each in found] == ["2", "3", "4"]
+    assert len(mistakes(tmp_path, DEFAULT + SET + "data_types = ['bills', 'invoicez']")) == 1
 
 
 def test_three_characters_suggest_the_shortest_name_that_begins_with_them_and_two_do_not() -> None:
@@ -270,29 +282,14 @@ def test_three_characters_suggest_the_shortest_name_that_begins_with_them_and_tw
     assert (nearest("INV", known), nearest("in", known)) == ("invoices", "")
 
 
-def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
-    path = write(tmp_path, '[default]\nfresh_within = "soon"\n[data_types.bill]\nfresh_within = "later"')
-    with pytest.raises(PolicyError) as raised:
-        load(path)
-    assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["2", "3", "4"]
-
-
-def test_an_unknown_data_type_in_a_list_is_reported_only_once(tmp_path: Path) -> None:
-    path = write(tmp_path, DEFAULT + SET + "data_types = ['bills', 'invoicez']")
-    with pytest.raises(PolicyError) as raised:
-        load(path)
-    [mistake] = str(raised.value).splitlines()
-    assert "did you mean 'invoices'?" in mistake
-
-
-def test_a_byte_order_mark_and_crlf_line_ends_are_accepted(tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_crlf_line_ends_are_accepted_and_other_text_than_utf_8_or_none_is_not(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "freshness.toml"
+    with pytest.raises(PolicyError, match=r"freshness\.toml: expected a file here"):
+        load(path)
     path.write_bytes(b"\xef\xbb\xbf" + DEFAULT.replace("\n", "\r\n").encode())
     assert load(path).default.fresh_within == timedelta(days=1)
-
-
-def test_a_file_that_is_not_utf_8_is_reported_with_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "freshness.toml"
     path.write_bytes(DEFAULT.encode() + b"# caf\xe9\n")
     with pytest.raises(PolicyError, match=r"freshness\.toml:3: expected text in UTF-8"):
         load(path)
@@ -302,11 +299,6 @@ def test_a_window_may_cover_whole_days(tmp_path: Path) -> None:
     days = "never = '00:00 to 24:00'\ndays = ['Saturday', 'Sunday']"
     [window] = promise(load(write(tmp_path, DEFAULT.replace("1 day", "3 days") + WINDOW + days)), "invoices").windows
     assert [day for day in range(21, 25) if allowed((window,), datetime(2026, 11, day, 12, tzinfo=UTC))] == [23, 24]
-
-
-def test_a_missing_file_is_reported_with_its_path(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match=r"freshness\.toml: expected a file here"):
-        load(tmp_path / "freshness.toml")
 
 
 RULES = """
@@ -351,8 +343,10 @@ def test_the_last_table_that_applies_wins_and_the_promise_names_it_with_its_posi
 
 
 def test_a_key_that_a_rule_does_not_set_is_taken_from_the_tables_before_it(tmp_path: Path) -> None:
-    invoices = promise(load(write(tmp_path, RULES)), "invoices")
+    policy = load(write(tmp_path, RULES))
+    invoices = promise(policy, "invoices")
     assert (invoices.fresh_within, invoices.confidence, invoices.weight) == (timedelta(weeks=1), 0.9, 3)
+    assert (promise(policy, "bills").off, invoices.off) == (True, False)
 
 
 def test_a_later_rule_wins_over_an_earlier_one_that_names_the_company_or_the_data_type(tmp_path: Path) -> None:
@@ -372,14 +366,9 @@ def test_within_a_rule_its_entry_for_a_data_type_wins_over_its_other_keys_wherev
     assert promise(policy, "bills").weight == 3
 
 
-def test_a_data_type_can_be_off(tmp_path: Path) -> None:
-    policy = load(write(tmp_path, RULES))
-    assert promise(policy, "bills").off
-    assert not promise(policy, "invoices").off
-
-
-def test_named_for_returns_the_data_types_that_the_policy_names_for_a_company(tmp_path: Path) -> None:
-    policy = load(write(tmp_path, RULES))
+def test_a_policy_names_data_types_for_a_company_and_of_a_product(tmp_path: Path) -> None:
+    policy = load(write(tmp_path, RULES + '[products.credit-model]\ndata_types = ["invoices", "bills"]'))
+    assert policy.types_of_products == {"credit-model": ("invoices", "bills")}
     assert policy.data_types_named_for(COMPANY) == {"invoices", "bills", "payments"}
     assert policy.data_types_named_for(replace(COMPANY, connections={})) == {"invoices"}
 
@@ -431,16 +420,6 @@ def test_a_rule_for_a_group_applies_to_the_parent_and_to_its_subsidiaries(tmp_pa
     assert promise(policy, "bills", replace(COMPANY, company_id=parent)).fresh_within == timedelta(hours=1)
     assert promise(policy, "bills", replace(COMPANY, parent_id=other)).fresh_within == timedelta(days=3)
     assert promise(policy, "bills", replace(COMPANY, parent_id="", tags={})).fresh_within == timedelta(days=1)
-
-
-def test_a_custom_data_type_is_named_with_its_identifier(tmp_path: Path) -> None:
-    policy = load(write(tmp_path, DEFAULT + '[data_types."custom.DynamicsPurchaseOrders"]\nfresh_within = "1 hour"'))
-    assert promise(policy, "custom.DynamicsPurchaseOrders").fresh_within == timedelta(hours=1)
-
-
-def test_a_product_names_its_data_types(tmp_path: Path) -> None:
-    policy = load(write(tmp_path, DEFAULT + '[products.credit-model]\ndata_types = ["invoices", "bills"]'))
-    assert policy.types_of_products == {"credit-model": ("invoices", "bills")}
 
 
 NINE_IN_LONDON = datetime(2026, 7, 6, 8, 30, tzinfo=UTC)

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from uuid import UUID
 
 import httpx
 import pytest
 
-from freshness.app.queueing.calls import idempotency_key
+from freshness.app.queueing.calls import idempotency_key as key
 from freshness.codat.bulk_refresh import TOLERANCE, BulkCall, plan, queued_since, running
 from freshness.codat.client import Codat
 from freshness.domain.companies.company import Company, Connection
@@ -162,27 +162,16 @@ ASKED = Feed(company_id="company", data_type="invoices", connection_id="connecti
 )
 
 
-def key(feed: Feed) -> UUID:
-    return idempotency_key(feed)
-
-
-def test_the_same_decision_has_the_same_key_wherever_its_times_came_from() -> None:
-    berlin = timezone(timedelta(hours=1))
-    read_back = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
-        Request(at=(NOON - HOUR).astimezone(berlin), trigger=Trigger.PROMISE, dataset_id="before")
-    )
-    assert key(read_back) == key(ASKED)
-
-
-def test_another_feed_has_another_key() -> None:
-    other = Feed(company_id="company", data_type="bills", connection_id="connection", last_dataset=ASKED.last_dataset)
-    assert key(other) != key(ASKED)
-
-
-def test_each_recorded_response_changes_the_key() -> None:
+def test_the_same_decision_has_the_same_key_and_another_feed_or_recorded_response_another_one() -> None:
+    assert ASKED.last_dataset
+    in_berlin = (NOON - HOUR).astimezone(timezone(timedelta(hours=1)))
+    read_back = replace(ASKED, last_dataset=replace(ASKED.last_dataset, at=in_berlin))
     queued = ASKED.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
     refused = ASKED.call_failed(NOON, HOUR)
-    assert len({key(ASKED), key(queued), key(refused), key(refused.call_failed(NOON, HOUR))}) == 4
+
+    assert key(read_back) == key(ASKED)
+    others = [replace(ASKED, data_type="bills"), queued, refused, refused.call_failed(NOON, HOUR)]
+    assert len({key(each) for each in (ASKED, *others)}) == 5
 
 
 def test_a_call_without_a_response_is_repeated_with_its_key_until_one_is_recorded() -> None:
@@ -216,19 +205,13 @@ FEED = Feed(company_id="company", data_type="invoices", connection_id="connectio
         (NOON + HOUR, NOON + 3 * HOUR, NOON + HOUR),
         (None, NOON + HOUR, NOON + HOUR),
         (NOON + HOUR, None, NOON + HOUR),
+        (None, None, None),
     ],
 )
 def test_a_feed_that_waits_is_read_again_when_its_promise_breaks_so_that_this_is_published(
-    until: datetime | None, breaks_at: datetime | None, read_at: datetime
+    until: datetime | None, breaks_at: datetime | None, read_at: datetime | None
 ) -> None:
     decision = rescheduled(FEED, ANY_COMPANY, Reason.NOT_YET, until, breaks_at)
     assert (decision.action, decision.until) == (Action.RESCHEDULE, read_at)
-
-
-def test_a_feed_that_is_due_at_the_same_time_as_before_is_not_written() -> None:
-    assert rescheduled(FEED, ANY_COMPANY, Reason.NOT_YET, NOON, NOON + HOUR).action is Action.WAIT
-
-
-def test_a_feed_that_nothing_makes_due_is_never_read_again() -> None:
-    decision = rescheduled(FEED, ANY_COMPANY, Reason.OFF, None, None)
-    assert (decision.action, decision.until) == (Action.RESCHEDULE, None)
+    # What is due at the same time as before is not written.
+    assert rescheduled(FEED, ANY_COMPANY, Reason.NOT_YET, NOON, breaks_at).action is Action.WAIT
