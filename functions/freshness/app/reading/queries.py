@@ -35,7 +35,7 @@ from freshness.domain.feeds.schedule import breaks_at, probability_up_to_date
 from freshness.domain.times import BEGINNING
 from freshness.planning.decision import Decision, Reason
 
-EXPORTED_AT_ONCE = 500
+EXPORTED_AT_ONCE = 200
 """How many companies an export reads at once."""
 READERS = 8
 """How many queries run at once. Each takes about five milliseconds, and mostly waits."""
