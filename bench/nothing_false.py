@@ -44,7 +44,7 @@ SETTINGS = Settings(
     sync_schedule={},
     calls_per_minute=100_000,
 )
-LOST = (0.0, 0.05, 1.0)
+LOST = (0.05, 1.0)
 """The shares of webhooks that are lost, a week for each."""
 OUTAGE = 4 * HOUR
 BURST = 10
