@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from itertools import chain
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -52,11 +52,7 @@ class PackedRows(Sequence[Row]):
             self._rows = tuple(_SYNC.iter_unpack(self.packed))
         return self._rows
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+    def __getitem__(self, index: Any) -> Any:
         return self.rows[index]
 
     def __iter__(self) -> Iterator[Row]:

@@ -188,12 +188,15 @@ class Connection:
         A webhook may leave out the platform or the link: these are taken from the earlier report.
         """
         earlier, last = sorted((self, other), key=_age_rank)
-        not_linked = _latest_not_linked(self, other)
-        with_link = max((each for each in (earlier, last) if each.link_url), key=_link_rank, default=last)
+        known = (each.not_linked_at if each.is_linked else each.status_at for each in (earlier, last))
+        not_linked = max(filter(None, known), default=None)
+        absent_since = last.absent_since or earlier.absent_since
+        links = [(each.link_url_known_at or each.status_at, each.link_url) for each in (earlier, last) if each.link_url]
+        link_url_known_at, link_url = max(links, default=(None, ""))
         return replace(
             last,
-            link_url=with_link.link_url,
-            link_url_read_at=with_link.link_url_known_at,
+            link_url=link_url,
+            link_url_read_at=link_url_known_at,
             platform=last.platform or earlier.platform,
             integration_key=last.integration_key or earlier.integration_key,
             source_type=last.source_type or earlier.source_type,
@@ -202,7 +205,7 @@ class Connection:
             first_read_at=min(filter(None, (self.first_read_at, other.first_read_at)), default=None),
             not_linked_at=not_linked if last.is_linked else None,
             linked_reports=_linked_reports(self, other, after=not_linked, besides=last.status_at),
-            absent_since=_absence(earlier, last),
+            absent_since=absent_since if absent_since and absent_since > last.status_at else None,
         ).with_reads((*self.refusals, *other.refusals))
 
     def differs(self, other: "Connection") -> bool:
@@ -222,33 +225,16 @@ def _refused_again(refusals: Sequence[datetime]) -> Sequence[datetime]:
     return [at for at in refusals if at <= refusals[-1] - REFUSED_AGAIN_AFTER]
 
 
-def _latest_not_linked(*reports: Connection) -> datetime | None:
-    known = (each.not_linked_at for each in reports)
-    reported = (each.status_at for each in reports if not each.is_linked)
-    return max(filter(None, (*known, *reported)), default=None)
-
-
 def _linked_reports(*reports: Connection, after: datetime | None, besides: datetime) -> tuple[datetime, ...]:
     """Return the earliest times at which reports say `Linked`, after `after` and without `besides`."""
     times = {at for each in reports for at in (*each.linked_reports, *([each.status_at] if each.is_linked else ()))}
     return tuple(sorted(at for at in times - {besides} if after is None or at > after)[:LINKED_REPORTS_KEPT])
 
 
-def _absence(earlier: Connection, last: Connection) -> datetime | None:
-    """Return since when lists have lacked a connection; `None` if it was reported since."""
-    since = last.absent_since or earlier.absent_since
-    return since if since and since > last.status_at else None
-
-
 def _consent_ends_at(connection: Connection, lasts: timedelta | None) -> datetime | None:
     """Return when consent ends: `lasts` after the last link; `None` if no end is to be announced."""
     is_asked_already = connection.lapsed_at is not None or connection.read_once is ReadOnce.POLICY
     return connection.linked_at + lasts if lasts and connection.linked_at and not is_asked_already else None
-
-
-def _link_rank(connection: Connection) -> tuple[datetime, str]:
-    """Return the sort key of a connection's link: of two links, the one that Codat reported last is greater."""
-    return connection.link_url_known_at or connection.status_at, connection.link_url
 
 
 def _age_rank(connection: Connection) -> tuple[datetime, int, str, str, str, str, str, str]:
