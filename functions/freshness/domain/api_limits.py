@@ -1,8 +1,10 @@
 """The limits on this account's calls to Codat: its daily quota, its stops and its pace. All functions share them."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from math import ceil
+
+from freshness.domain.times import midnight
 
 GRACE = timedelta(seconds=1)
 """How long after its slot a call may still be sent."""
@@ -81,7 +83,7 @@ class ApiLimits:
         if self._is_stopped and self.stopped_until:
             stops.append(self.stopped_until)
         if self.remaining == 0 and self.reported_at and (self.reset_at is None or self.reset_at < self.reported_at):
-            stops.append(_next_day(self.reported_at))
+            stops.append(midnight(self.reported_at) + timedelta(days=1))
         return max((stop for stop in stops if stop > now), default=None)
 
     def with_outage(self, at: datetime, *, is_down: bool) -> "ApiLimits":
@@ -110,8 +112,3 @@ def interval(calls_per_minute: int) -> timedelta:
     Even if calls are sent up to `GRACE` late, no minute has more of them than allowed.
     """
     return timedelta(microseconds=ceil((timedelta(minutes=1) + GRACE) / timedelta(microseconds=1) / calls_per_minute))
-
-
-def _next_day(time: datetime) -> datetime:
-    day = time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return day + timedelta(days=1)

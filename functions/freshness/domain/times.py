@@ -25,6 +25,11 @@ def in_utc(time: datetime) -> datetime:
         raise ValueError("expected a time that can be converted to UTC") from error
 
 
+def midnight(time: datetime) -> datetime:
+    """Return when the day of a time began, in UTC."""
+    return time.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def sortable(time: datetime) -> str:
     """Return a time as ISO 8601 of fixed width, so that the order of the texts is the order of the times."""
     return in_utc(time).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

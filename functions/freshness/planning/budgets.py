@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 
 from freshness.domain.api_limits import ApiLimits
+from freshness.domain.times import midnight
 from freshness.policy.file.schema import Budget
 from freshness.policy.policy import Policy
 
@@ -24,11 +25,11 @@ def call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
     """
     if limits.daily_quota is None:
         return math.inf
-    midnight = _midnight(now)
-    passed = min(1.0, (now - midnight + AHEAD_OF_DAY) / DAY)
-    calls = limits.calls_on(midnight.date()) - limits.on_demand_calls_on(midnight.date())
+    today = midnight(now)
+    passed = min(1.0, (now - today + AHEAD_OF_DAY) / DAY)
+    calls = limits.calls_on(today.date()) - limits.on_demand_calls_on(today.date())
     allowed = budget.share_of_quota * (1 - budget.on_demand_share) * limits.daily_quota * passed - calls
-    return _within_what_is_left(allowed, limits, midnight)
+    return _within_what_is_left(allowed, limits, today)
 
 
 def on_demand_call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> float:
@@ -38,14 +39,14 @@ def on_demand_call_budget(budget: Budget, limits: ApiLimits, now: datetime) -> f
     """
     if limits.daily_quota is None:
         return math.inf
-    midnight = _midnight(now)
+    today = midnight(now)
     reserved = budget.share_of_quota * budget.on_demand_share * limits.daily_quota
-    return _within_what_is_left(reserved - limits.on_demand_calls_on(midnight.date()), limits, midnight)
+    return _within_what_is_left(reserved - limits.on_demand_calls_on(today.date()), limits, today)
 
 
 def renewed_at(now: datetime) -> datetime:
     """Return when Codat next renews the daily quota: at the next 00:00 UTC."""
-    return _midnight(now) + DAY
+    return midnight(now) + DAY
 
 
 def month_of(now: datetime) -> str:
@@ -68,11 +69,7 @@ def spend_left(policy: Policy, refreshes: Mapping[str, int], now: datetime) -> d
     }
 
 
-def _within_what_is_left(allowed: float, limits: ApiLimits, midnight: datetime) -> float:
-    if limits.remaining is not None and limits.reported_at and limits.reported_at >= midnight:
+def _within_what_is_left(allowed: float, limits: ApiLimits, today: datetime) -> float:
+    if limits.remaining is not None and limits.reported_at and limits.reported_at >= today:
         allowed = min(allowed, limits.remaining)
     return max(0, math.floor(allowed))
-
-
-def _midnight(now: datetime) -> datetime:
-    return datetime.combine(now.astimezone(UTC).date(), time(), UTC)

@@ -50,7 +50,10 @@ def impossible(policy: Policy, today: date) -> Iterator[LocatedError]:
     for sample in _samples(policy):
         for data_type in sample.data_types:
             promise = policy.promise(data_type, sample.company, sample.connection)
-            problem = "" if promise.off else _problem(policy, promise, sample.connection, today)
+            if promise.off:
+                continue
+            by_windows = _closed(promise, today) if promise.windows else ""
+            problem = by_windows or _over_limits(policy, promise, sample.connection)
             if problem and problem not in known:
                 known.add(problem)
                 yield LocatedError(sample.location, problem)
@@ -88,12 +91,6 @@ def _connection(platform: str) -> Connection:
         status=ConnectionStatus.LINKED,
         status_at=_LONG_AGO,
     )
-
-
-def _problem(policy: Policy, promise: Promise, connection: Connection, today: date) -> str:
-    """Return why a promise cannot be kept; empty if it can."""
-    by_windows = _closed(promise, today) if promise.windows else ""
-    return by_windows or _over_limits(policy, promise, connection)
 
 
 def _closed(promise: Promise, today: date) -> str:

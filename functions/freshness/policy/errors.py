@@ -53,7 +53,8 @@ def described(mistakes: Iterable[tuple[Location, str]], name: str, lines: dict[L
 
 def _location(mistake: ErrorDetails) -> Location:
     """Return the location of a mistake. A mistake that involves several tables is located in the last of them."""
-    location = _without_key_marker(mistake["loc"])
+    # Pydantic adds `[key]` to a location if it means a table's key, and not the key's value.
+    location = tuple(part for part in mistake["loc"] if part != "[key]")
     error = mistake.get("ctx", {}).get("error")
     return location + error.location if isinstance(error, LocatedError) else location
 
@@ -82,11 +83,6 @@ def _expectation(location: Location, mistake: ErrorDetails) -> str:
         case kind:
             expected = _TYPE_NAMES.get(kind) or mistake["msg"].lower().removeprefix("input should be ")
     return f"{prefix}expected {expected}, got {quoted(mistake['input'])}"
-
-
-def _without_key_marker(location: Location) -> Location:
-    """Remove the part `[key]` that pydantic adds to a location if it means a table's key, and not the key's value."""
-    return tuple(part for part in location if part != "[key]")
 
 
 def _known_keys(location: Location) -> frozenset[str]:

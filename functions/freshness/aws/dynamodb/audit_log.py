@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from freshness.aws.dynamodb.item_codec import adapter, dump
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.audit import KEPT, AuditEntry
-from freshness.domain.times import sortable
+from freshness.domain.times import midnight, sortable
 
 _DAY = timedelta(days=1)
 
@@ -25,7 +25,7 @@ class AuditLog:
 
     def since(self, start: datetime, now: datetime) -> Iterator[AuditEntry]:
         """Yield the entries since `start`, the earliest first."""
-        day = start.replace(hour=0, minute=0, second=0, microsecond=0)
+        day = midnight(start)
         while day <= now:
             for item in self._table.partition("company_id", _partition(day)):
                 entry = adapter(AuditEntry).validate_python(item["entry"])

@@ -40,10 +40,8 @@ class Companies(Repository[Company]):
         return {company.company_id: company for company in companies}
 
     def due_for_check(self, now: datetime) -> Iterator[str]:
-        """Yield the ids of the companies due for a check, longest due first within each shard."""
-        for shard in SHARDS:
-            for key in self._table.due(DUE_FOR_CHECK, "check_at", shard, now):
-                yield key["company_id"]
+        """Yield the ids of the companies due for a check, longest due first."""
+        return (key["company_id"] for key in self._table.due(DUE_FOR_CHECK, "check_at", now))
 
     def known_from(self, position: str) -> Iterator[tuple[str, str]]:
         """Yield position and id of each company that was not deleted, from a position in the index on.

@@ -1,6 +1,5 @@
 """The table of feeds, with indexes of when each is due, and of those whose promise is broken."""
 
-import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -70,8 +69,7 @@ class Feeds(Repository[Feed]):
         The index and the table are read as the lists are needed. `is_needed` says whether to read a feed, by its key
         and the time since which it is due.
         """
-        of_shards = (self._table.due(DUE, "due_at", shard, now) for shard in SHARDS)
-        keys: Iterator[Item] = heapq.merge(*of_shards, key=lambda key: str(key["due_at"]))
+        keys = self._table.due(DUE, "due_at", now)
         if is_needed:
             keys = (key for key in keys if is_needed(_key_of(key), datetime.fromisoformat(key["due_at"])))
         while next_keys := list(islice(keys, batch)):

@@ -1,14 +1,16 @@
 """One DynamoDB table: typed calls, conditional writes, and complete responses to paged or partial ones."""
 
+import heapq
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from freshness.aws.dynamodb.item_codec import Item
+from freshness.aws.dynamodb.item_codec import SHARDS, Item
 from freshness.domain.times import sortable
 
 if TYPE_CHECKING:
@@ -257,14 +259,18 @@ class Table:
             ConsistentRead=consistent,
         )
 
-    def due(self, index: str, attribute: str, shard: str, now: datetime) -> Iterator[Item]:
-        """Yield the keys of a shard of an index whose time is no later than `now`, longest due first."""
-        yield from self._query(
-            IndexName=index,
-            KeyConditionExpression=f"#shard = :shard AND {attribute} <= :now",
-            ExpressionAttributeNames={"#shard": "shard"},
-            ExpressionAttributeValues=marshal({":shard": shard, ":now": sortable(now)}),
+    def due(self, index: str, attribute: str, now: datetime) -> Iterator[Item]:
+        """Yield the keys of an index whose time is no later than `now`, longest due first, from all shards."""
+        of_shards = (
+            self._query(
+                IndexName=index,
+                KeyConditionExpression=f"#shard = :shard AND {attribute} <= :now",
+                ExpressionAttributeNames={"#shard": "shard"},
+                ExpressionAttributeValues=marshal({":shard": shard, ":now": sortable(now)}),
+            )
+            for shard in SHARDS
         )
+        return heapq.merge(*of_shards, key=itemgetter(attribute))
 
     def of_shard(self, index: str, shard: str, partition: str = "shard") -> Iterator[Item]:
         """Yield the entries of an index in a shard, or in another partition if the index is not by shards."""

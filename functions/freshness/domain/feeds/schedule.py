@@ -73,7 +73,8 @@ def due_at(feed: Feed, promise: Promise, connection: Connection) -> datetime | N
         return feed.retry_at or REQUESTED_DUE
     due = None
     if not is_off:
-        due = min(filter(None, (_promised_at(feed, promise), _outdated_at(feed, connection))), default=None)
+        promised_at = _planned(feed, promise, partial(_bound_or_confident_at, feed, promise))
+        due = min(filter(None, (promised_at, _outdated_at(feed, connection))), default=None)
     if in_flight:
         return min(filter(None, (due, feed.late_at)))
     if feed.wanted:
@@ -157,11 +158,6 @@ def _retry_after_failure(feed: Feed, connection: Connection) -> datetime | None:
 
 def _retry_delay(feed: Feed) -> timedelta:
     return backoff.delay("".join(feed.key), feed.failures)
-
-
-def _promised_at(feed: Feed, promise: Promise) -> datetime | None:
-    """Return when the promise makes a feed due: by its bound on the age, a deadline or the confidence."""
-    return _planned(feed, promise, partial(_bound_or_confident_at, feed, promise))
 
 
 def _planned(feed: Feed, promise: Promise, due_after: Callable[[datetime], datetime]) -> datetime | None:

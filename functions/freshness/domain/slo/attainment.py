@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from freshness.domain.promises.promise import AttainmentKey
 from freshness.domain.slo.breach import BreachTime
+from freshness.domain.times import midnight
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -122,7 +123,7 @@ def hour_of(at: datetime) -> Period:
 
 
 def day_of(at: datetime) -> Period:
-    return Period(start=at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0), length=DAY)
+    return Period(start=midnight(at), length=DAY)
 
 
 def by_hour_since(now: datetime) -> datetime:

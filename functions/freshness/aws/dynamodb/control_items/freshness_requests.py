@@ -1,6 +1,5 @@
 """Requests for fresh data, which are kept in the control table, with an index of those that are open."""
 
-import heapq
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -8,7 +7,7 @@ from itertools import islice
 from operator import attrgetter
 
 from freshness.aws.dynamodb.control import control_key
-from freshness.aws.dynamodb.item_codec import SHARDS, Item, adapter, dump, shard
+from freshness.aws.dynamodb.item_codec import Item, adapter, dump, shard
 from freshness.aws.dynamodb.repository import Repository
 from freshness.aws.dynamodb.table import Table
 from freshness.domain.feeds.freshness_request import FreshnessRequest
@@ -57,8 +56,7 @@ class FreshnessRequests(Repository[FreshnessRequest]):
 
         The index and the table are read as the lists are needed.
         """
-        of_shards = (self._table.due(OPEN, "open_until", part, before) for part in SHARDS)
-        keys = heapq.merge(*of_shards, key=lambda key: str(key["open_until"]))
+        keys = self._table.due(OPEN, "open_until", before)
         while batch := list(islice(keys, BATCH)):
             yield self._read(batch)
 

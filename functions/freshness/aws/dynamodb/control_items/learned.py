@@ -33,7 +33,6 @@ class Learned:
 
     def add(self, samples: Iterable[FeedSample]) -> None:
         """Add samples. The rate of a kind is written once they change it significantly."""
-        self.fleet()
         self._reread_if_due()
         self._unwritten = self._unwritten.merged(LearnedRates.learned(samples))
         kinds = self._unwritten.kinds.items()
