@@ -5,6 +5,7 @@ from typing import Any
 
 from freshness.domain.companies.company import Connection, ConnectionStatus
 from freshness.domain.feeds.facts import ReadEnded
+from freshness.domain.feeds.feed import Feed
 from freshness.policy.policy import Policy
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -18,9 +19,20 @@ def a_connection(connection_id: str, status_at: datetime, **given: Any) -> Conne
     return Connection(connection_id=connection_id, status_at=status_at, **usual | given)
 
 
+LINKED = a_connection("connection", NOON - 30 * DAY)
+NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
+"""A feed of which nothing is known yet."""
+
+
 def a_policy(fresh_within: str = "1 day", **tables: Any) -> Policy:
     """Return a policy of a default and other tables."""
     return Policy.model_validate({"default": {"fresh_within": fresh_within}} | tables)
+
+
+def an_operation(**given: Any) -> dict[str, Any]:
+    """Return a dataset as Codat's API does."""
+    usual = {"id": "dataset", "companyId": "company", "connectionId": "connection", "dataType": "invoices"}
+    return usual | {"status": "Queued", "requested": "2026-11-23T12:00:00.0000000Z"} | given
 
 
 def a_read(at: datetime, state: str = "Complete", **given: Any) -> ReadEnded:

@@ -34,12 +34,11 @@ from freshness.domain.slo.attainment import (
 from freshness.domain.slo.breach import BreachTime, until_deleted
 from freshness.domain.slo.burn_rate import WINDOWS, burn
 from freshness.domain.transitions.transition import Transition, transitions
-from tests.builders import MINUTE, NOON, a_connection, a_policy, a_read
+from tests.builders import LINKED, MINUTE, NEW, NOON, a_policy, a_read
 
 GROUP = AttainmentKey(rule="[default]", platform="Xero", tags=("plan=free",))
 PROMISE = Promise(fresh_within=6 * HOUR, group=GROUP)
-LINKED = a_connection("connection", NOON - 30 * DAY)
-KNOWN = Feed(company_id="company", data_type="invoices", connection_id="connection", succeeded_at=NOON, version=1)
+KNOWN = replace(NEW, succeeded_at=NOON, version=1)
 BREAKS = NOON + 6 * HOUR
 WHOLE = (Breakdown.RULE, "[default]")
 

@@ -22,11 +22,11 @@ from freshness.aws.dynamodb.table import BATCH, BATCH_TRIES, RACES, ContentionEr
 from freshness.aws.metrics import Counts, Metric
 from freshness.domain.feeds.feed import Feed
 from tests.builders import MINUTE
+from tests.builders import NEW as FEED
 
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 KEY = {"name": "a"}
 UNPROCESSED = {"table": {"Keys": [marshal(KEY)]}}
-FEED = Feed(company_id="company", data_type="invoices", connection_id="connection")
 
 
 def in_memory(name: str = "control") -> tuple[Table, MemoryDynamoDB]:

@@ -16,7 +16,7 @@ from freshness.codat.client import Codat
 from freshness.codat.errors import CodatError, NotFound, RateLimited, StillProcessing, Temporary
 from freshness.codat.reachability import SEVERAL, Reachability
 from freshness.codat.responses import LONGEST_NUMBER, reported_quota
-from tests.builders import NOON, a_policy
+from tests.builders import NOON, a_policy, an_operation
 from tests.services import codat_answering, codat_at, services_of
 from tests.unit.test_hostile_responses import RecordingLimiter
 
@@ -37,15 +37,7 @@ async def test_a_post_whose_response_is_lost_is_repeated_with_the_key_that_was_g
         sent.append(request)
         if len(sent) == 1:
             raise httpx.ReadError("the response was lost")
-        operation = {
-            "id": "dataset",
-            "companyId": "company",
-            "connectionId": "connection",
-            "dataType": "invoices",
-            "status": "Queued",
-            "requested": "2026-11-23T12:00:00",
-        }
-        return httpx.Response(200, json=operation)
+        return httpx.Response(200, json=an_operation())
 
     key = uuid4()
     async with codat_answering(respond) as codat:

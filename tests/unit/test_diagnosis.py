@@ -25,10 +25,10 @@ from freshness.domain.feeds.feed_values import End, Request, State
 from freshness.domain.promises.promise import Promise
 from freshness.planning.decision import Reason
 from tests.builders import DAY, HOUR, NOON, a_connection
+from tests.builders import NEW as NEVER_READ
 
 DESKTOP = a_connection("connection", NOON - timedelta(days=30), platform="QuickBooks Desktop")
 XERO = replace(DESKTOP, platform="Xero")
-NEVER_READ = Feed(company_id="company", data_type="invoices", connection_id="connection")
 READING = NEVER_READ.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
 AUDIT = Pause(until=NOON + HOUR, reason="audit")
 

@@ -27,11 +27,9 @@ from freshness.domain.feeds.schedule import (
 )
 from freshness.domain.promises.promise import Promise
 from freshness.domain.times import BEGINNING
-from tests.builders import MINUTE, NOON, a_connection
+from tests.builders import LINKED, MINUTE, NEW, NOON
 
 PROMISE = Promise(fresh_within=timedelta(hours=6))
-LINKED = a_connection("connection", NOON - timedelta(days=30))
-NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
 
 
 LAPSED = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
@@ -91,16 +89,12 @@ def test_the_end_of_an_earlier_dataset_does_not_end_the_one_in_flight() -> None:
     assert feed.succeeded_at == minute(-1)
 
 
-def test_a_feed_is_due_so_early_that_its_sync_ends_before_the_promise_does() -> None:
+def test_a_feed_is_due_so_early_that_its_sync_ends_before_the_promise_does_and_so_it_stays_in_flight() -> None:
     feed = NEW.requested(request(minute(-10))).ended(end(NOON), records_modified=False)
     due = due_at(feed, PROMISE, LINKED)
     assert due is not None
     assert due + feed.usual_sync_time < NOON + PROMISE.fresh_within
-
-
-def test_a_feed_stays_due_at_the_same_time_while_its_dataset_is_in_flight() -> None:
-    feed = NEW.ended(end(NOON))
-    assert due_at(feed.requested(request(NOON + timedelta(hours=6))), PROMISE, LINKED) == due_at(feed, PROMISE, LINKED)
+    assert due_at(feed.requested(request(NOON + timedelta(hours=6))), PROMISE, LINKED) == due
 
 
 @pytest.mark.parametrize("state", [FAILED, "SomethingNew"])
@@ -283,16 +277,11 @@ def test_a_poll_finds(
     assert (found.in_flight, found.end) == (in_flight, known_end)
 
 
-def test_a_failure_seen_again_is_not_a_new_failure() -> None:
-    feed = reconcile(RUNNING, polled(minute(1), DatasetState.PERMISSIONS_ERROR), NOON)
-    relinked = replace(LINKED, status_at=minute(2))
-    feed = reconcile(feed, polled(minute(3), DatasetState.PERMISSIONS_ERROR), NOON)
-    assert not feed.is_blocked(relinked)
-
-
-def test_a_new_company_whose_last_sync_failed_is_tried_once() -> None:
-    feed = reconcile(NEW, polled(NOON, DatasetState.PERMISSIONS_ERROR), LINKED.status_at)
-    assert due_at(feed, PROMISE, LINKED) == BEGINNING
+def test_a_failure_that_was_seen_or_is_older_than_the_link_is_tried_once() -> None:
+    refused = DatasetState.PERMISSIONS_ERROR
+    again = reconcile(reconcile(RUNNING, polled(minute(1), refused), NOON), polled(minute(3), refused), NOON)
+    assert not again.is_blocked(replace(LINKED, status_at=minute(2)))
+    assert due_at(reconcile(NEW, polled(NOON, refused), LINKED.status_at), PROMISE, LINKED) == BEGINNING
 
 
 ENDS = st.lists(
@@ -333,13 +322,9 @@ def test_a_requested_refresh_is_due_before_everything_else_until_it_is_queued() 
     assert requested.ended(end(minute(2))).keeps(PROMISE, NOON)
 
 
-def test_requesting_a_refresh_that_is_in_flight_changes_nothing() -> None:
-    in_flight = RUNNING
-    assert in_flight.with_refresh_requested(minute(1)) == in_flight
-
-
-def test_a_requested_refresh_is_checked_when_it_is_late_although_the_promise_is_kept() -> None:
+def test_a_requested_refresh_in_flight_is_not_requested_again_and_is_checked_when_it_is_late() -> None:
     feed = NEW.ended(end(NOON)).requested(request(minute(1), trigger=Trigger.OPERATOR))
+    assert feed.with_refresh_requested(minute(2)) == feed
     assert due_at(feed, PROMISE, LINKED) == feed.late_at
 
 
@@ -435,11 +420,6 @@ def test_wants_in_any_order_and_any_number_of_times_leave_the_same_feed(
     assert after(shuffled) == after(wants)
 
 
-def test_a_copy_that_is_as_wanted_already_is_not_refreshed() -> None:
-    feed = RUNNING.ended(end(minute(1)))
-    assert feed.with_wanted(wanted(NOON)) == feed
-
-
 def test_a_read_in_flight_since_not_before_serves_what_is_wanted_and_an_earlier_one_does_not() -> None:
     feed = RUNNING.with_wanted(wanted(NOON))
     later = RUNNING.with_wanted(wanted(minute(1)))
@@ -451,11 +431,10 @@ def test_a_read_in_flight_since_not_before_serves_what_is_wanted_and_an_earlier_
     assert due_at(ended, PROMISE, LINKED) == REQUESTED_DUE
 
 
-def test_data_that_is_wanted_is_due_although_its_promise_is_off_but_not_while_it_is_blocked() -> None:
-    off = replace(PROMISE, off=True)
-    unlinked = replace(LINKED, status=ConnectionStatus.DEAUTHORIZED)
-    assert due_at(NEW.with_wanted(wanted(NOON)), off, LINKED) == REQUESTED_DUE
-    assert due_at(NEW.with_wanted(wanted(NOON)), PROMISE, unlinked) is None
+def test_data_that_is_wanted_is_due_although_its_promise_is_off_unless_it_is_as_wanted_already() -> None:
+    assert due_at(NEW.with_wanted(wanted(NOON)), replace(PROMISE, off=True), LINKED) == REQUESTED_DUE
+    feed = RUNNING.ended(end(minute(1)))
+    assert feed.with_wanted(wanted(NOON)) == feed
 
 
 @pytest.mark.parametrize("days", [1, 3, 10])

@@ -21,19 +21,11 @@ from freshness.codat.webhooks.parser import Malformed, parse
 from freshness.domain.api_limits import LONGEST_STOP
 from freshness.domain.feeds.facts import ReadEnded
 from tests import webhook_bodies as bodies
-from tests.builders import NOON
+from tests.builders import NOON, an_operation
 from tests.services import codat_answering
 
 TIMES = ["0001-01-01T00:00:00", "9999-12-31T23:59:59.9999999+14:00", "2026-02-30", "-1", "now", "2026-11-23T12:00:00Z"]
-DATASET = {
-    "id": "d",
-    "companyId": "c",
-    "connectionId": "x",
-    "dataType": "invoices",
-    "status": "Complete",
-    "requested": "2026-11-23T11:00:00.1234567Z",
-    "completed": "2026-11-23T11:01:00Z",
-}
+DATASET = an_operation(status="Complete", completed="2026-11-23T11:01:00Z")
 COMPANY = {
     "id": "c",
     "name": "Toft stores",

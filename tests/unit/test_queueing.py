@@ -17,7 +17,7 @@ from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request, Unanswered
 from freshness.planning.decision import Action, Reason, rescheduled
-from tests.builders import HOUR, MINUTE, NOON, a_connection
+from tests.builders import HOUR, MINUTE, NEW, NOON, a_connection, an_operation
 from tests.services import codat_answering
 
 TYPES = ("balanceSheet", "bills", "customers", "invoices", "payments", "suppliers")
@@ -98,10 +98,9 @@ def test_what_is_due_soon_is_queued_with_the_product_of_something_that_is_due() 
 @asynccontextmanager
 async def codat_with(*history: tuple[str, str, datetime], status: str = "Complete") -> AsyncIterator[Codat]:
     """Yield a client of a Codat whose history has these datasets: id, data type, and when it was requested."""
-    common = {"companyId": "company", "connectionId": "xero", "status": status}
     results = [
-        common | {"id": dataset_id, "dataType": data_type, "requested": requested.isoformat()}
-        for dataset_id, data_type, requested in history
+        an_operation(id=name, connectionId="xero", dataType=data_type, status=status, requested=requested.isoformat())
+        for name, data_type, requested in history
     ]
     page = {"pageNumber": 1, "pageSize": 500, "totalResults": len(results), "results": results, "_links": {}}
     async with codat_answering(lambda _: httpx.Response(200, json=page)) as codat:
@@ -157,9 +156,7 @@ async def test_of_the_latest_datasets_those_run_that_have_not_ended(status: str,
     assert {operation.id for operation in found.values()} == running_ids
 
 
-ASKED = Feed(company_id="company", data_type="invoices", connection_id="connection").requested(
-    Request(at=NOON - HOUR, trigger=Trigger.PROMISE, dataset_id="before")
-)
+ASKED = NEW.requested(Request(at=NOON - HOUR, trigger=Trigger.PROMISE, dataset_id="before"))
 
 
 def test_the_same_decision_has_the_same_key_and_another_feed_or_recorded_response_another_one() -> None:
@@ -195,7 +192,7 @@ def test_a_read_that_ended_after_an_unanswered_call_makes_the_next_call_another_
 
 
 ANY_COMPANY = Company(company_id="company")
-FEED = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON)
+FEED = replace(NEW, due_at=NOON)
 
 
 @pytest.mark.parametrize(

@@ -25,25 +25,15 @@ from freshness.domain.promises.windows import Window
 from freshness.domain.transitions.company_transition import company_transition
 from freshness.domain.transitions.transition import transition, transitions
 from tests import webhook_bodies
-from tests.builders import HOUR, MINUTE, NOON, a_connection, a_read
+from tests.builders import HOUR, LINKED, MINUTE, NEW, NOON, a_read, an_operation
 
 PROMISE = Promise(fresh_within=6 * HOUR)
-LINKED = a_connection("connection", NOON - timedelta(days=30))
-NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
 READING = NEW.requested(Request(at=NOON, trigger=Trigger.PROMISE, dataset_id="dataset"))
 PAUSED = "Paused until 2026-11-23T15:00:00.000Z"
 
 
-def operation(**fields: Any) -> PullOperation:
-    given = {
-        "id": "dataset",
-        "companyId": "company",
-        "connectionId": "connection",
-        "dataType": "invoices",
-        "status": "FetchError",
-        "requested": "2026-11-23T12:00:00.0000000Z",
-    }
-    return PullOperation.model_validate(given | fields)
+def operation(**given: Any) -> PullOperation:
+    return PullOperation.model_validate(an_operation(**{"status": "FetchError"} | given))
 
 
 @pytest.mark.parametrize(

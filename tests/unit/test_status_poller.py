@@ -13,7 +13,7 @@ from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetPolled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
-from tests.builders import DAY, MINUTE, NOON, a_connection
+from tests.builders import DAY, MINUTE, NOON, a_connection, an_operation
 from tests.services import codat_answering
 
 COMPANY = Company(company_id="company", connections={"xero": a_connection("xero", NOON - 9 * DAY)})
@@ -24,16 +24,9 @@ SOON, LATE = NOON + MINUTE / 6, NOON + 10 * MINUTE
 
 
 def operation(dataset_id: str, status: str) -> dict[str, Any]:
-    return {
-        "id": dataset_id,
-        "companyId": "company",
-        "connectionId": "xero",
-        "dataType": "invoices",
-        "status": status,
-        "requested": NOON.isoformat(),
-        "completed": None if status == "Fetching" else (NOON + MINUTE).isoformat(),
-        "errorMessage": "It is locked" if status == "FetchError" else None,
-    }
+    completed = None if status == "Fetching" else (NOON + MINUTE).isoformat()
+    error = "It is locked" if status == "FetchError" else None
+    return an_operation(id=dataset_id, connectionId="xero", status=status, completed=completed, errorMessage=error)
 
 
 async def polled(

@@ -27,11 +27,11 @@ from freshness.domain.feeds.feed_values import Decided, State, Wanted
 from freshness.domain.feeds.schedule import REQUESTED_DUE
 from freshness.domain.promises.promise import Promise
 from freshness.domain.transitions.transition import Transition, transition, transitions
-from tests.builders import MINUTE, NOON, a_connection, a_read
+from tests.builders import LINKED, MINUTE, NOON, a_read
+from tests.builders import NEW as A_FEED
 
 PROMISE = Promise(fresh_within=timedelta(hours=6))
-LINKED = a_connection("connection", NOON - timedelta(days=30))
-NEW = Feed(company_id="company", data_type="invoices", connection_id="connection", version=1)
+NEW = replace(A_FEED, version=1)
 
 
 def after(feed: Feed, *facts: FeedFact, now: datetime = NOON) -> Transition:
