@@ -23,13 +23,6 @@ from stack_access.stack import clock
 
 LITTLE_LEFT = 0.25
 """The part of an error budget below which little of it is left."""
-TITLES = {
-    None: "all",
-    Breakdown.RULE: "rule",
-    Breakdown.DATA_TYPE: "data type",
-    Breakdown.PLATFORM: "platform",
-    Breakdown.TAG: "tag",
-}
 
 
 class Step(StrEnum):
@@ -107,7 +100,7 @@ def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
     table = new_table("", "", "kept", "objective", "budget left", "promised", "late", "waiting for customers")
     kind = None
     for row in parts:
-        title, kind = TITLES[row.kind] if row.kind is not kind else "", row.kind
+        title, kind = (row.kind or "").replace("_", " ") if row.kind is not kind else "", row.kind
         table.add_row(
             Text(title, style="bold"),
             Text(row.name),

@@ -216,7 +216,7 @@ def test_links_that_a_large_fleets_page_does_not_name_are_counted(
 def test_lost_webhooks_are_noticed_once_refreshes_end_without_them(world: World) -> None:
     world.pass_time(8 * HOUR, every=FEW_MINUTES, lost=1.0)
     view = page_view(world.queries, world.now())
-    assert view.webhooks.silent_since
+    assert view.webhooks_silent_since
     assert "no webhook has arrived since 09:" in verdict(view).text.lower()
     assert [(each.diagnosis.turn, each.feeds) for each in view.turns if "no webhook" in each.diagnosis.why] == [
         (Turn.US, 0)

@@ -26,7 +26,6 @@ from freshness.app.page.view import (
     Span,
     Tone,
     TurnView,
-    Webhooks,
 )
 from freshness.app.reading.diagnosis import Conditions, Diagnosis, Turn
 from freshness.app.reading.views import Explanation, FeedView, SpendingView
@@ -120,7 +119,8 @@ def page(companies: int = 1, name: str = HOSTILE) -> PageView:
         )
         * 12,
         conditions=CALM,
-        webhooks=Webhooks(received_at=None, silent_since=None),
+        webhook_received_at=None,
+        webhooks_silent_since=None,
         spending=(SpendingView(platform=name, spent=1.5, cap=20, currency="USD"),),
     )
 
@@ -345,7 +345,7 @@ def test_the_verdict_names_a_few_broken_promises_and_counts_many() -> None:
 
 
 def test_silent_webhooks_are_a_warning_while_promises_are_kept() -> None:
-    said = verdict(calm(webhooks=Webhooks(received_at=NOW, silent_since=NOW)))
+    said = verdict(calm(webhook_received_at=NOW, webhooks_silent_since=NOW))
     assert (said.tone, said.text[:60]) == (Tone.WARNING, "Every promise is kept, although no webhook has arrived since")
 
 

@@ -10,7 +10,6 @@ from freshness.domain.slo.attainment import (
     HOUR,
     Attained,
     Breakdown,
-    Cell,
     Period,
     PeriodRecord,
     attained,
@@ -35,20 +34,14 @@ def read_attainment(
     known = records.since(month, now)
     of_month = attained(known, breaches, month, now)
     of_day = attained([each for each in known if each.period.start >= day - HOUR], breaches, day, now)
-    rules = sorted({name for kind, name in of_month if kind is Breakdown.RULE})
-    views = sorted((_rule(name, of_day, of_month, policy) for name in rules), key=_share)
     whole = RuleView(rule="", day=of_fleet(of_day), month=of_fleet(of_month), objective=None)
-    return (whole, *views), tuple(_hours(known, breaches, day, now))
-
-
-def _rule(name: str, of_day: dict[Cell, Attained], of_month: dict[Cell, Attained], policy: Policy) -> RuleView:
-    cell = Breakdown.RULE, name
-    day, month = of_day.get(cell, Attained()), of_month.get(cell, Attained())
-    return RuleView(rule=name, day=day, month=month, objective=objective(policy, name))
-
-
-def _share(view: RuleView) -> float:
-    return 1.0 if view.month.share is None else view.month.share
+    rules = [
+        RuleView(rule=name, day=of_day.get((kind, name), Attained()), month=times, objective=objective(policy, name))
+        for (kind, name), times in sorted(of_month.items(), key=lambda part: part[0])
+        if kind is Breakdown.RULE
+    ]
+    rules.sort(key=lambda view: 1.0 if view.month.share is None else view.month.share)
+    return (whole, *rules), tuple(_hours(known, breaches, day, now))
 
 
 def _hours(

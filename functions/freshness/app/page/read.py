@@ -25,7 +25,6 @@ from freshness.app.page.view import (
     Row,
     Selection,
     TurnView,
-    Webhooks,
 )
 from freshness.app.reading.diagnosis import Diagnosis, Turn, of_everything, parties
 from freshness.app.reading.queries import READERS, Queries
@@ -178,7 +177,8 @@ def _view(
     rows = tuple(sorted(selected[:ROWS], key=_trouble_first))
     listed = {row.company_id for row in selected}
     people = _needs_person(by_id, promised)
-    webhooks = _webhooks(tables.control.last_done(WEBHOOK_RECEIVED), [feed for _, feed in judged])
+    received_at = tables.control.last_done(WEBHOOK_RECEIVED)
+    silent_since = _silent_since(received_at, [feed for _, feed in judged])
     expected = (view for view, _ in judged if view.misses_at)
     open_breaches = [each.breach.until(now) for each in index.broken if each.breach]
     rules, hours = read_attainment(tables.attainment, policy, open_breaches, now)
@@ -193,7 +193,7 @@ def _view(
         needs_person=people[:PEOPLE],
         relinks_elsewhere=max(0, len(people) - PEOPLE) + len(set(index.relinks) - by_id.keys()),
         ending_consents=tuple(_shortened_consent(each) for each in ConsentView.all_of(companies)[:PEOPLE]),
-        turns=_turns(cells, of_everything(conditions, webhooks.silent_since)),
+        turns=_turns(cells, of_everything(conditions, silent_since)),
         selection=selection,
         selected=len(selected),
         data_types=_data_types(rows),
@@ -206,7 +206,8 @@ def _view(
         hours=hours,
         breaches=_breaches(queries, by_id, judged, now),
         conditions=conditions,
-        webhooks=webhooks,
+        webhook_received_at=received_at,
+        webhooks_silent_since=silent_since,
         spending=tuple(queries.spending(now)),
     )
 
@@ -316,11 +317,11 @@ def _turns(cells: Iterable[Cell], also: Iterable[Diagnosis]) -> tuple[TurnView, 
     return tuple(TurnView(each, feeds, broken[each]) for each, feeds in counts.most_common())
 
 
-def _webhooks(received_at: datetime | None, feeds: Iterable[Feed]) -> Webhooks:
-    """Return when a webhook last arrived: they are silent since then if a dataset ended `SILENT_AFTER` later."""
+def _silent_since(received_at: datetime | None, feeds: Iterable[Feed]) -> datetime | None:
+    """Return when a webhook last arrived, or was due, if a dataset ended `SILENT_AFTER` later or more."""
     ended = [
         (feed.last_dataset.at, feed.end.at) for feed in feeds if feed.last_dataset and feed.end and not feed.in_flight
     ]
     since = received_at or min((requested_at for requested_at, _ in ended), default=None)
     is_silent = since and any(at >= since + SILENT_AFTER for _, at in ended)
-    return Webhooks(received_at=received_at, silent_since=since if is_silent else None)
+    return since if is_silent else None

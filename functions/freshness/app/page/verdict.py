@@ -62,8 +62,8 @@ def _of_everything(view: PageView) -> Verdict | None:
 
     found = next(iter(of_everything(conditions, None)), None)
     if view.broken and found is None:
-        silent_since = view.webhooks.silent_since
-        found = no_tick(conditions) or (silent_webhooks(silent_since) if silent_since else None)
+        since = view.webhooks_silent_since
+        found = no_tick(conditions) or (silent_webhooks(since) if since else None)
     if found is None:
         return None
     text = f"{found.why[0].upper()}{found.why[1:]}, {broken}."
@@ -123,7 +123,7 @@ def _of_people(view: PageView) -> Verdict | None:
 
 def _of_webhooks(view: PageView) -> Verdict:
     """Return the verdict if every promise is kept: a warning if webhooks are silent, otherwise good."""
-    if since := view.webhooks.silent_since:
+    if since := view.webhooks_silent_since:
         text = f"Every promise is kept, although no webhook has arrived since {_hour(since)}."
         return Verdict(Tone.WARNING, text, turn="ours", next_actions=(silent_webhooks(since).next_action,))
     kept = f"{_count(view.feeds, 'data type')} of {_count(view.companies, 'company', 'companies')}"

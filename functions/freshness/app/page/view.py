@@ -201,14 +201,6 @@ class FeedBreaches:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Webhooks:
-    """When a webhook last arrived, if any did, and since when they are silent although refreshes end."""
-
-    received_at: datetime | None
-    silent_since: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PageView:
     """Everything that the page shows."""
 
@@ -250,7 +242,9 @@ class PageView:
     breaches: tuple[FeedBreaches, ...]
     """The feeds that were older than promised for longest in `hours`, of the companies that were read."""
     conditions: Conditions
-    webhooks: Webhooks
+    webhook_received_at: datetime | None
+    webhooks_silent_since: datetime | None
+    """Since when no webhook has arrived, although refreshes end."""
     spending: tuple[SpendingView, ...]
     """What was spent this month at each platform that has a cap."""
 

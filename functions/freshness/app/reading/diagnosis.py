@@ -116,23 +116,12 @@ class Conditions:
         return self.limits.stopped_before(self.at)
 
     @property
-    def is_spent(self) -> bool:
-        """Return whether nothing is left of today's quota."""
-        return self.limits.share_left(self.at) == 0
-
-    @property
     def unanswered_since(self) -> datetime | None:
         """Return since when Codat has answered no call; `None` if it answers, or never reported a quota."""
         answered_at, called_at = self.limits.reported_at, self.limits.called_at
         if answered_at is None or called_at is None or self.stopped_until:
             return None
         return answered_at if called_at - answered_at > UNANSWERED_FOR else None
-
-    @property
-    def no_call_since(self) -> datetime | None:
-        """Return when Codat was last called, if that is so long ago that no tick can have run."""
-        called_at = self.limits.called_at
-        return called_at if called_at and self.at - called_at > NO_CALL_FOR else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +251,7 @@ def _paused(what: str, pause: Pause, company_id: str = "") -> Diagnosis:
 
 def _of_calls(conditions: Conditions) -> Diagnosis | None:
     """Return the diagnosis for all feeds if no call can be made, or none is answered."""
-    if conditions.is_spent:
+    if conditions.limits.share_left(conditions.at) == 0:
         next_action = (
             "Wait until 00:00 UTC, when Codat grants new calls. "
             "If it recurs, promise less in freshness.toml, or buy more calls from Codat."
@@ -280,7 +269,8 @@ def _of_calls(conditions: Conditions) -> Diagnosis | None:
 
 def no_tick(conditions: Conditions) -> Diagnosis | None:
     """Return the diagnosis that the ticks have stopped, if none has called Codat for `NO_CALL_FOR`."""
-    if since := conditions.no_call_since:
+    since = conditions.limits.called_at
+    if since and conditions.at - since > NO_CALL_FOR:
         why = f"no tick has called Codat since {since:%H:%M} UTC"
         return Diagnosis(Turn.US, why, "Run ./freshness doctor, and read the log of queue_refreshes.")
     return None
