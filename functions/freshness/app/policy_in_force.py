@@ -1,8 +1,10 @@
 """The policy in force: the one that was deployed, or one that was pushed since."""
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import chain
@@ -28,6 +30,7 @@ BY_DEPLOYMENT = "cdk deploy"
 logger = Logger(service="codat-freshness")
 
 
+@dataclass(eq=False)
 class PolicyInForce:
     """The policy in force in one process.
 
@@ -35,30 +38,22 @@ class PolicyInForce:
     back.
     """
 
-    def __init__(
-        self,
-        versions: PolicyVersions,
-        read_deployed: Callable[[], str],
-        *,
-        deployed_only: bool = False,
-        seconds: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._versions = versions
-        self._read_deployed = read_deployed
-        self._deployed_only = deployed_only
-        self._seconds = seconds
-        self._read_at: float | None = None
-        self._in_force: PolicyVersion | None = None
-        self._policy: Policy | None = None
+    versions: PolicyVersions
+    read_deployed: Callable[[], str]
+    deployed_only: bool = False
+    seconds: Callable[[], float] = time.monotonic
+    _read_at: float = field(default=-math.inf, init=False)
+    _in_force: PolicyVersion | None = field(default=None, init=False)
+    _policy: Policy | None = field(default=None, init=False)
 
     def policy(self) -> Policy:
         """Return the policy in force, as read about once a minute.
 
         If it cannot be read or loaded, log that, and return the last policy that could be loaded.
         """
-        if self._policy is None or self._read_at is None or self._read_at + REREAD <= self._seconds():
+        if self._policy is None or self._read_at + REREAD <= self.seconds():
             try:
-                self._in_force = self._versions.in_force()
+                self._in_force = self.versions.in_force()
                 before, self._policy = self._policy or self._deployed, self._loaded()
                 if self._policy is not before:
                     logger.info(TAKEN, extra={"fingerprint": self._policy.fingerprint})
@@ -66,7 +61,7 @@ class PolicyInForce:
                 if self._policy is None:
                     raise
                 logger.warning("It could not be read which policy is in force", exc_info=True)
-            self._read_at = self._seconds()
+            self._read_at = self.seconds()
         return self._policy
 
     def record_deployed(self, now: datetime) -> None:
@@ -85,11 +80,11 @@ class PolicyInForce:
             how="deployed",
         )
         with suppress(VersionConflict):
-            self._in_force = self._versions.put(version, self._read_deployed(), self._in_force)
+            self._in_force = self.versions.put(version, self.read_deployed(), self._in_force)
 
     @cached_property
     def _deployed(self) -> Policy:
-        return compiled.parse(self._read_deployed())
+        return compiled.parse(self.read_deployed())
 
     @property
     def _is_recorded(self) -> bool:
@@ -100,18 +95,18 @@ class PolicyInForce:
         known = self._in_force
         if known is None or known.deployed != self._deployed.fingerprint:
             return False
-        return known.is_deployed or not self._deployed_only
+        return known.is_deployed or not self.deployed_only
 
     def _loaded(self) -> Policy:
         if self._in_force is None or not self._is_recorded:
             return self._deployed
         known = [each for each in (self._policy, self._deployed) if each]
-        for version in chain([self._in_force], self._versions.before(self._in_force)):
+        for version in chain([self._in_force], self.versions.before(self._in_force)):
             for policy in known:
                 if policy.fingerprint == version.fingerprint:
                     return policy
             try:
-                return load_version(self._versions, version)
+                return load_version(self.versions, version)
             except PolicyUnreadable as error:
                 logger.error(NOT_LOADED, extra={"version": version.version, "error": str(error)})
         return self._policy or self._deployed
