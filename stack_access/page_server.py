@@ -107,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._text(HTTPStatus.FORBIDDEN, "Only the page itself may ask for this.")
 
     def _get(self) -> None:
-        queries, now, frame = self.server.source.queries, self.server.source.queries.services.clock(), self._frame()
+        queries, frame = self.server.source.queries, self._frame()
+        now = queries.services.clock()
         match self._parts():
             case [""]:
                 self._html(render(page_view(queries, now, _selection(urlsplit(self.path).query)), frame), frame)

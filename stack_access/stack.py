@@ -236,8 +236,9 @@ class DeployedStack:
 
     def link(self, company_id: str, connection_id: str) -> str:
         """Return the link of one of these connections; empty if there is none."""
-        company = self.queries.find_company(company_id)
-        links = self.links(company, self.queries.company(company, clock()))
+        queries = self.queries
+        company = queries.find_company(company_id)
+        links = self.links(company, queries.company(company, clock()))
         return next((each.url for each in links if each.connection_id == connection_id), "")
 
     @property

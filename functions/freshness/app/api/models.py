@@ -129,20 +129,17 @@ class EnsureFreshBody(Body):
             raise Problem(422, "not-before-in-future", "notBefore must not be in the future.")
         if not now < deadline <= now + LATEST_DEADLINE:
             raise Problem(422, "deadline-out-of-range", "The deadline must be in the future, by 6 days at most.")
+        as_of = max(not_before, EARLIEST).astimezone(UTC)
         return Ask(
             data_types=data_types,
             # Codat's times are compared by the millisecond.
-            not_before=_utc(not_before).replace(microsecond=not_before.microsecond // 1000 * 1000),
+            not_before=as_of.replace(microsecond=as_of.microsecond // 1000 * 1000),
             deadline=deadline.astimezone(UTC),
             on_late=self.on_late,
             at_any_time=self.override_windows,
             purpose=self.purpose,
             task_token=self.task_token or "",
         )
-
-
-def _utc(not_before: datetime) -> datetime:
-    return max(not_before, EARLIEST).astimezone(UTC)
 
 
 class DataTypeResult(answers.DataTypeResult, Body):
