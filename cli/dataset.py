@@ -7,7 +7,6 @@ import typer
 from cli.arguments import Json, argument, selected_stack
 from cli.output import print_issues, print_json, print_text
 from freshness.app.reading.text import changed, duration, moment
-from freshness.app.reading.views import FoundDataset
 from freshness.domain.datasets.dataset import Trigger
 from stack_access.stack import clock
 
@@ -30,11 +29,7 @@ def dataset(
     found = selected_stack(context).queries.dataset(dataset_id)
     if as_json:
         print_json(found)
-    else:
-        _print(found)
-
-
-def _print(found: FoundDataset) -> None:
+        return
     dataset, ended_at = found.dataset, found.dataset.ended_at
     platform = found.platform or "a connection that the company no longer has"
     print_text(f"{found.data_type} of {found.company_name}, from {platform} ({found.connection_id})", "bold")

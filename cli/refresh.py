@@ -58,7 +58,13 @@ def refresh(
         _wait(stack, found, before.keys())
     after = [feed for feed in stack.queries.find_feeds(found) if feed.key in before]
     results = _results(stack, found, before, after)
-    print_json(results) if as_json else _print(results)
+    if as_json:
+        print_json(results)
+    else:
+        table = new_table("data type", "outcome", "dataset")
+        for result in results:
+            table.add_row(result.data_type, result.outcome, result.dataset_id)
+        print_table(table)
     if wait and (ended := [feed for feed in after if not _has_succeeded(feed)]):
         names = ", ".join(f"{feed.data_type} ({feed.end.state if feed.end else 'never read'})" for feed in ended)
         raise CommandError(f"These did not succeed: {names}. Failed ones are tried again by themselves.")
@@ -140,10 +146,3 @@ def _outcome(before: Feed, after: Feed, obstacle: str) -> str:
     if latest and latest != before.last_dataset and latest.trigger is Trigger.OPERATOR:
         return "queued"
     return obstacle or "already in flight"
-
-
-def _print(results: list[Result]) -> None:
-    table = new_table("data type", "outcome", "dataset")
-    for result in results:
-        table.add_row(result.data_type, result.outcome, result.dataset_id)
-    print_table(table)

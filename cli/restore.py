@@ -13,7 +13,7 @@ from freshness.app.reading.text import moment
 from freshness.domain.audit import Operation
 from freshness.domain.companies.pause import Pause, in_force
 from stack_access.recovery import Recovery, new_table
-from stack_access.stack import DeployedStack, clock
+from stack_access.stack import clock
 
 
 def restore(
@@ -36,7 +36,15 @@ def restore(
     stack = selected_stack(context)
     to = to.replace(microsecond=0)
     with audit.recorded(stack.services, stack.actor, Operation.RESTORE, f"to {moment(to)} UTC"):
-        written = _restore(stack, to, as_json=as_json)
+        if not in_force(stack.tables.control.paused(), clock()):
+            stack.operations.pause_all(Pause(reason=f"restore to {moment(to)} UTC"))
+        dynamodb = stack.session.client("dynamodb", endpoint_url=stack.endpoint)
+        recovery = Recovery(dynamodb=dynamodb, names=stack.outputs.tables, to=to)
+        recovery.begin()
+        if not as_json:
+            print_text("Everything is paused. AWS restores the tables to new ones, which takes an hour or more.")
+        recovery.wait()
+        written = recovery.copy()
     new = [new_table(name) for name in astuple(stack.outputs.tables)]
     if as_json:
         print_json({"to": to, "written": written, "newTables": new})
@@ -46,16 +54,3 @@ def restore(
     print_text('Look at "./freshness status", then run "./freshness resume", and delete the new tables:')
     for name in new:
         print_text(f"  aws dynamodb delete-table --table-name {name}")
-
-
-def _restore(stack: DeployedStack, to: datetime, *, as_json: bool) -> dict[str, int]:
-    """Restore the tables to a time. Return how many items of each were written."""
-    if not in_force(stack.tables.control.paused(), clock()):
-        stack.operations.pause_all(Pause(reason=f"restore to {moment(to)} UTC"))
-    dynamodb = stack.session.client("dynamodb", endpoint_url=stack.endpoint)
-    recovery = Recovery(dynamodb=dynamodb, names=stack.outputs.tables, to=to)
-    recovery.begin()
-    if not as_json:
-        print_text("Everything is paused. AWS restores the tables to new ones, which takes an hour or more.")
-    recovery.wait()
-    return recovery.copy()
