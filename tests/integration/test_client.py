@@ -9,6 +9,7 @@ import boto3
 import httpx
 import pytest
 
+from freshness.api_client.steps import Call, ensured
 from freshness.app.api.api import openapi
 from freshness.client import (
     AsyncFreshnessClient,
@@ -146,6 +147,15 @@ def test_a_call_is_not_repeated_if_that_would_take_too_long(waits: list[float]) 
     assert refused.value.retry_after is not None
     assert refused.value.retry_after.total_seconds() == 3600
     assert waits == []
+
+
+def test_the_command_line_repeats_a_call_for_as_long_as_its_user_waits() -> None:
+    down = httpx.Response(503, json={"type": "…:codat-unavailable", "detail": "…"}, headers={"Retry-After": "3600"})
+    steps = ensured("c", {}, patience=timedelta(hours=2))
+
+    assert isinstance(next(steps), Call)
+    assert steps.send(down) == timedelta(hours=1)
+    assert isinstance(steps.send(None), Call)
 
 
 def test_a_request_that_was_accepted_is_followed_though_codat_is_down(waits: list[float]) -> None:
