@@ -143,7 +143,8 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         if not is_due:
             return rescheduled(feed, company, Reason.NOT_YET, due, breaks_at)
         return rescheduled(feed, company, Reason.OUTSIDE_WINDOW, windows.next_allowed(promise.windows, now), breaks_at)
-    is_promised = not feed.wanted or (is_open and _is_due_anyway(feed, promise, connection, now))
+    due_anyway = schedule.due_at(replace(feed, wanted=None), promise, connection) if feed.wanted and is_open else None
+    is_promised = not feed.wanted or (due_anyway is not None and due_anyway <= now)
     return Candidate(
         feed,
         company,
@@ -154,11 +155,6 @@ def _decide_alone(feed: Feed, company: Company, policy: Policy, now: datetime) -
         _rank(feed, promise, too_old_at, now, policy.relative_price(connection)),
         is_promised,
     )
-
-
-def _is_due_anyway(feed: Feed, promise: Promise, connection: Connection, now: datetime) -> bool:
-    due = schedule.due_at(replace(feed, wanted=None), promise, connection)
-    return due is not None and due <= now
 
 
 def _why_never(feed: Feed, promise: Promise, connection: Connection) -> Reason:

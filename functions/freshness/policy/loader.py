@@ -52,18 +52,14 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         number = int(line[1]) if line else text.rstrip("\n").count("\n") + 1
         raise PolicyError(f"{path}:{number}: expected TOML, but: {error}") from error
     except RecursionError as error:
-        number = _deepest_line(text)
+        brackets = [line.count("[") + line.count("{") for line in text.split("\n")]
+        number = brackets.index(max(brackets)) + 1
         raise PolicyError(f"{path}:{number}: expected TOML, but its brackets are nested too deeply") from error
     except ValueError as error:
         # The path has a null character, or the file a number of thousands of digits, which Python does not convert.
         longest = max(re.finditer(r"\d[\d_]*", text), key=lambda match: len(match[0]), default=None)
         number = text.count("\n", 0, longest.start()) + 1 if longest else 1
         raise PolicyError(f"{path}:{number}: expected TOML, but the number here has too many digits") from error
-
-
-def _deepest_line(text: str) -> int:
-    lines = text.split("\n")
-    return max(range(len(lines)), key=lambda number: lines[number].count("[") + lines[number].count("{"), default=0) + 1
 
 
 def positions(name: str, text: str) -> dict[Location, str]:

@@ -304,7 +304,11 @@ class Policy(Table):
             group=AttainmentKey(
                 rule=merged.decisive.label if merged.decisive else "",
                 platform=connection.platform,
-                tags=_selecting_tags(company, self._selected_values[1]),
+                tags=tuple(
+                    f"{name}={value}"
+                    for name, selected in self._selected_values[1].items()
+                    if (value := company.tags.get(name)) in selected
+                ),
             ),
         )
         if promise.off:
@@ -328,11 +332,6 @@ def objective(policy: Policy, rule: str) -> float | None:
     """
     own = (aim for label, aim in policy.objectives if rule == label or rule.startswith(f"{label}, "))
     return next(own, policy.default.objective)
-
-
-def _selecting_tags(company: Company, selected: Mapping[str, set[str]]) -> tuple[str, ...]:
-    """Return the tags of a company by which the policy selects companies, each as `name=value`."""
-    return tuple(f"{name}={value}" for name, values in selected.items() if (value := company.tags.get(name)) in values)
 
 
 def _duplicates(names: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:

@@ -120,7 +120,7 @@ class Control:
         return self.read(ApiLimits)
 
     def update_api_limits(self, known: ApiLimits, compute: Callable[[ApiLimits], ApiLimits]) -> ApiLimits:
-        """Write what `compute` returns for the limits, as `Table.update` does."""
+        """Write what `compute` returns for the limits, as `Repository.update` does."""
         return self.update(known, compute)
 
     def paused(self) -> Pause | None:
