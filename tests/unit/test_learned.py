@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from statistics import fmean
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from estimate.memory_dynamodb import MemoryDynamoDB
 from freshness.aws.dynamodb.control_items.learned import REREAD, Learned
+from freshness.aws.dynamodb.table import Table
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.datasets.sync_history import Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
@@ -31,29 +33,12 @@ from tests.builders import NOON
 from tests.unit.test_planner import company
 
 
-class Items:
-    """A fake control table, with the number of reads and writes of the rates' item."""
-
-    def __init__(self) -> None:
-        self.items: dict[str, dict[str, Any]] = {}
-        self.reads = 0
-        self.writes: list[str] = []
-
-    def get(self, key: dict[str, Any]) -> dict[str, Any] | None:
-        self.reads += 1
-        return self.items.get(key["name"])
-
-    def put_always(self, item: dict[str, Any]) -> None:
-        self.writes.append(item["name"])
-        self.items[item["name"]] = item
-
-
 class Process:
-    """A process with a clock that a test can let pass."""
+    """A process with a clock that a test can let pass, over the same table as others."""
 
-    def __init__(self, items: Items) -> None:
+    def __init__(self, dynamodb: MemoryDynamoDB) -> None:
         self.now = 1000.0
-        self.learned = Learned(items, seconds=lambda: self.now)  # type: ignore[arg-type]
+        self.learned = Learned(Table(cast(Any, dynamodb), "control"), seconds=lambda: self.now)
 
     def learn(self, kind: str, rate: float) -> None:
         self.learned.add([FeedSample(kind, rate)])
@@ -62,46 +47,35 @@ class Process:
         return self.learned.fleet().expected("Xero", "invoices") or 0.0
 
 
-@pytest.fixture
-def items() -> Items:
-    return Items()
-
-
-@pytest.fixture
-def process(items: Items) -> Process:
-    return Process(items)
-
-
-def test_what_was_learned_is_read_once_an_hour(process: Process, items: Items) -> None:
+def test_what_was_learned_is_read_once_an_hour() -> None:
+    process = Process(dynamodb := MemoryDynamoDB())
     for _ in range(60):
         process.learned.fleet()
-    assert items.reads == 1
+    assert dynamodb.calls["GetItem"] == 1
     process.now += REREAD
     process.learned.fleet()
-    assert items.reads == 2
+    assert dynamodb.calls["GetItem"] == 2
 
 
-def test_rates_are_written_only_when_they_changed_significantly(process: Process, items: Items) -> None:
+def test_rates_are_written_only_when_they_changed_significantly_or_of_a_new_kind() -> None:
+    process = Process(dynamodb := MemoryDynamoDB())
     for _ in range(1000):
         process.learn("Xero/invoices", 4.0)
     # For the 1st, 2nd, 4th, …, 256th feed, after which the weight of a feed hardly changes.
-    assert items.writes == ["fleet rates"] * 9
+    assert dynamodb.writes["control"] == 9
     assert process.expected() == pytest.approx(4.0)
+    process.learn("Xero/bills", 4.0)
+    assert dynamodb.writes["control"] == 10
 
 
-def test_small_changes_of_a_rate_that_add_up_are_written(process: Process, items: Items) -> None:
+def test_small_changes_of_a_rate_that_add_up_are_written() -> None:
+    process = Process(dynamodb := MemoryDynamoDB())
     process.learned.add([FeedSample("Xero/invoices", 4.0)] * 500)
-    before = len(items.writes)
+    before = dynamodb.writes["control"]
     for _ in range(500):
         process.learn("Xero/invoices", 40.0)
-    assert 5 < len(items.writes) - before < 50
-    assert Process(items).expected() > 12
-
-
-def test_a_new_kind_of_feed_is_written_at_once(process: Process, items: Items) -> None:
-    process.learn("Xero/invoices", 4.0)
-    process.learn("Xero/bills", 4.0)
-    assert items.writes == ["fleet rates"] * 2
+    assert 5 < dynamodb.writes["control"] - before < 50
+    assert Process(dynamodb).expected() > 12
 
 
 def queued(feed: Feed) -> list[Decision]:
@@ -121,12 +95,12 @@ def synced(count: int) -> Feed:
     )
 
 
-def test_two_processes_add_to_what_the_other_learned(items: Items) -> None:
-    first, second = Process(items), Process(items)
+def test_two_processes_add_to_what_the_other_learned() -> None:
+    first, second = Process(dynamodb := MemoryDynamoDB()), Process(dynamodb)
     for _ in range(100):
         first.learn("Xero/invoices", 2.0)
         second.learn("Xero/invoices", 8.0)
-    assert Process(items).expected() == pytest.approx(4.0, rel=0.2)
+    assert Process(dynamodb).expected() == pytest.approx(4.0, rel=0.2)
 
 
 def test_nothing_is_learned_from_a_feed_whose_call_failed_or_that_waits_or_that_has_few_syncs() -> None:
@@ -179,25 +153,20 @@ def test_a_tenfold_jump_of_the_rate_is_mostly_followed_within_four_syncs(before:
     assert abs(math.log(typical(found) / after)) < abs(math.log(before / after)) / 2
 
 
-def test_the_last_observations_count_more_than_the_oldest() -> None:
+def test_the_last_observations_count_more_than_the_oldest_and_all_by_the_poisson_model() -> None:
     quiet, busy = [Observation(0.5, False)] * 6, [Observation(0.5, True)] * 6
     assert change_rate(quiet + busy, expected=1.0) > 2 * change_rate(busy + quiet, expected=1.0)
-
-
-@pytest.mark.parametrize("expected", [0.01, 1.0, 100.0])
-def test_without_observations_the_rate_is_the_expected_rate(expected: float) -> None:
-    assert change_rate([], expected) == pytest.approx(expected, rel=0.05)
-
-
-def test_observations_of_different_spans_are_weighted_by_the_poisson_model() -> None:
-    observations = [Observation(10, True), *[Observation(0.1, False)] * 20]
     # At least one change in 12 days. The plain share of syncs that found a change would give 1 in 21.
+    observations = [Observation(10, True), *[Observation(0.1, False)] * 20]
     assert 0.05 < change_rate(observations, expected=0.3) < 0.5
 
 
 @given(observations=OBSERVATIONS, expected=RATES)
-def test_the_rate_is_finite_and_positive_for_any_observations(observations: list[Observation], expected: float) -> None:
+def test_the_rate_is_finite_and_positive_for_any_observations_and_without_any_the_expected_rate(
+    observations: list[Observation], expected: float
+) -> None:
     assert 0 < change_rate(observations, expected) < math.inf
+    assert change_rate([], expected) == pytest.approx(expected, rel=0.06)
 
 
 @given(count=st.integers(1, 31), days=SPANS, changed=st.booleans(), expected=RATES)
@@ -214,16 +183,12 @@ def test_confident_days_are_those_until_the_probability_of_no_change_falls_to_th
     assert confident_days(0.999, rate=1e-9) > 365
 
 
-@given(weight=st.floats(0.01, 100), rate=RATES, days=st.floats(0, 1e4))
-def test_the_value_of_refreshing_is_between_zero_and_weight_divided_by_rate(
-    weight: float, rate: float, days: float
+@given(weight=st.floats(0.01, 100), rate=RATES, days=st.floats(0, 1e4), more=st.floats(1.01, 10))
+def test_the_value_of_refreshing_grows_with_age_from_zero_to_weight_divided_by_rate(
+    weight: float, rate: float, days: float, more: float
 ) -> None:
-    assert 0 <= value_of_refreshing(weight, rate, days) <= weight / rate * (1 + 1e-9)
-
-
-@given(rate=RATES, days=st.floats(1e-6, 1e3), more=st.floats(1.01, 10))
-def test_the_value_of_refreshing_grows_with_age(rate: float, days: float, more: float) -> None:
-    assert value_of_refreshing(1, rate, days * more) >= value_of_refreshing(1, rate, days) * (1 - 1e-9)
+    value, later = (value_of_refreshing(weight, rate, each) for each in (days, days * more))
+    assert 0 <= value * (1 - 1e-9) <= later <= weight / rate * (1 + 1e-9)
 
 
 def test_the_value_of_refreshing_is_zero_without_changes_and_the_series_joins_the_formula() -> None:
