@@ -60,13 +60,9 @@ def report(
     else:
         period_of = hour_of if by is Step.HOUR else day_of
         periods = list(attainment_by(tables, policy, now, since, period_of))
-    records = [_record(row) for period in periods for row in period]
-    if as_json:
-        print_json(records)
-    elif as_csv:
-        writer = csv.DictWriter(sys.stdout, records[0])
-        writer.writeheader()
-        writer.writerows(to_jsonable_python(record, timedelta_mode="float") for record in records)
+    if as_json or as_csv:
+        records = [_record(row) for period in periods for row in period]
+        print_json(records) if as_json else _print_csv(records)
     elif by:
         _print_periods(periods)
     else:
@@ -86,6 +82,12 @@ def _record(row: AttainmentView) -> dict[str, Any]:
         "late": row.times.late,
         "waiting": row.times.waiting,
     }
+
+
+def _print_csv(records: Sequence[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, records[0])
+    writer.writeheader()
+    writer.writerows(to_jsonable_python(record, timedelta_mode="float") for record in records)
 
 
 def _print(rows: Iterable[AttainmentView], current: Summary) -> None:
