@@ -281,14 +281,19 @@ class Company:
         """Return the company due for a check that polls Codat: something happened, and only Codat knows what."""
         return replace(self, check_at=min(self.check_at or now, now), checked_at=None)
 
+    def with_each(self, change: Callable[[Connection], Connection]) -> "Company":
+        """Return the company after a change of each connection; unchanged if no connection is."""
+        connections = {connection_id: change(connection) for connection_id, connection in self.connections.items()}
+        return self if connections == self.connections else replace(self, connections=connections)
+
     def with_read_once(self, reads_once: "Callable[[Company, Connection], bool]") -> "Company":
         """Return the company with its connections' `read_once` set. `reads_once` returns whether the policy sets it."""
-        connections = {
-            connection_id: connection if connection.read_once == read_once else replace(connection, read_once=read_once)
-            for connection_id, connection in self.connections.items()
-            for read_once in [self._read_once(connection, reads_once(self, connection))]
-        }
-        return self if connections == self.connections else replace(self, connections=connections)
+
+        def changed(connection: Connection) -> Connection:
+            read_once = self._read_once(connection, reads_once(self, connection))
+            return connection if connection.read_once == read_once else replace(connection, read_once=read_once)
+
+        return self.with_each(changed)
 
     def with_consent(self, consent: "Callable[[Company, Connection], timedelta | None]", now: datetime) -> "Company":
         """Return the company with the ends of consent that are near, due for a check when the next becomes near."""

@@ -97,7 +97,7 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
         case ConnectionChanged():
             return _with_connection(company, fact.connection, now)
         case ReadsEnded():
-            return _with_reads(company, fact)
+            return company.with_each(_after_reads(fact))
         case BulkRefreshStarted():
             return replace(company, bulk_refresh_at=fact.at)
         case CheckNeeded():
@@ -109,7 +109,7 @@ def _with_fact(company: Company, fact: CompanyFact, now: datetime) -> Company:  
         case CompanyCalled():
             return replace(company, unanswered_at=None if fact.is_answered else fact.at)
         case LinksRead():
-            return _with_links(company, fact)
+            return company.with_each(lambda known: known.with_link(fact.urls.get(known.connection_id, ""), fact.at))
         case CompanyNotFound():
             return _not_found(company, fact, now)
 
@@ -194,14 +194,6 @@ def _with_connection(company: Company, connection: Connection, now: datetime) ->
     return replace(company, connections=company.connections | {connection.connection_id: latest}).due_for_check(now)
 
 
-def _with_links(company: Company, fact: LinksRead) -> Company:
-    connections = {
-        connection_id: known.with_link(fact.urls.get(connection_id, ""), fact.at)
-        for connection_id, known in company.connections.items()
-    }
-    return replace(company, connections=connections)
-
-
 def reads_ended(ends: Iterable[ReadEnd]) -> ReadsEnded:
     """Return by connection when reads were refused, and the latest success. Ends in other states are ignored."""
     refused: defaultdict[str, tuple[datetime, ...]] = defaultdict(tuple)
@@ -227,12 +219,10 @@ def reads_of(feeds: Iterable[Feed]) -> ReadsEnded:
     return reads_ended(ends)
 
 
-def _with_reads(company: Company, reads: ReadsEnded) -> Company:
-    connections = {
-        connection_id: connection.with_reads(reads.refused.get(connection_id, ()), reads.succeeded.get(connection_id))
-        for connection_id, connection in company.connections.items()
-    }
-    return company if connections == company.connections else replace(company, connections=connections)
+def _after_reads(reads: ReadsEnded) -> Callable[[Connection], Connection]:
+    return lambda known: known.with_reads(
+        reads.refused.get(known.connection_id, ()), reads.succeeded.get(known.connection_id)
+    )
 
 
 def _deleted(company: Company, at: datetime) -> Company:
@@ -252,7 +242,7 @@ def _deleted(company: Company, at: datetime) -> Company:
 
 def _checked(company: Company, fact: CheckSucceeded, now: datetime) -> Company:
     not_found_at = None if fact.polled else company.not_found_at
-    company = replace(_with_reads(company, fact.reads), failed_checks=0, not_found_at=not_found_at)
+    company = replace(company.with_each(_after_reads(fact.reads)), failed_checks=0, not_found_at=not_found_at)
     if company.version != fact.version:
         # The company changed during the check, so the check may have missed something: it stays due.
         return company
