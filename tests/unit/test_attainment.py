@@ -61,27 +61,22 @@ def breach(start: datetime, end: datetime, *, waiting: bool = False) -> BreachTi
     return BreachTime(data_type="invoices", group=GROUP, waiting=waiting, start=start, end=end)
 
 
-def test_a_breach_ends_with_the_read_and_not_when_that_becomes_known() -> None:
-    result = after(broken(), a_read(BREAKS + 10 * MINUTE), now=BREAKS + HOUR)
-    assert times(result) == [(BREAKS, BREAKS + 10 * MINUTE, False)]
-    assert result.feed.breach is None
+LOST = DatasetPolled(at=BREAKS + HOUR, state="Complete", dataset_id="x", succeeded_at=BREAKS - MINUTE)
+END = BREAKS + 10 * MINUTE
 
 
-def test_a_breach_that_no_tick_noticed_counts() -> None:
-    result = after(KNOWN, a_read(BREAKS + 20 * MINUTE), now=BREAKS + 21 * MINUTE)
-    assert times(result) == [(BREAKS, BREAKS + 20 * MINUTE, False)]
-
-
-def test_a_read_that_ended_before_the_promise_broke_leaves_no_breach() -> None:
-    lost = DatasetPolled(at=BREAKS + HOUR, state="Complete", dataset_id="x", succeeded_at=BREAKS - MINUTE)
-    result = after(broken(), lost, now=BREAKS + HOUR)
-    assert (times(result), result.feed.breach) == ([], None)
-
-
-def test_a_repeated_read_counts_once() -> None:
-    end = a_read(BREAKS + 10 * MINUTE)
-    first = after(broken(), end, now=BREAKS + HOUR)
-    assert times(after(first.feed, end, now=BREAKS + 2 * HOUR)) == []
+@pytest.mark.parametrize(
+    ("feed", "facts", "found"),
+    [
+        pytest.param(broken(), (a_read(END),), [(BREAKS, END, False)], id="with the read, not when that is known"),
+        pytest.param(broken(), (a_read(END), a_read(END)), [(BREAKS, END, False)], id="once, if it is repeated"),
+        pytest.param(KNOWN, (a_read(END),), [(BREAKS, END, False)], id="although no tick noticed it"),
+        pytest.param(broken(), (LOST,), [], id="as if it never was, if the read ended before the promise broke"),
+    ],
+)
+def test_a_breach_ends(feed: Feed, facts: tuple[FeedFact, ...], found: list[Any]) -> None:
+    result = after(feed, *facts, now=BREAKS + HOUR)
+    assert (times(result), result.feed.breach) == (found, None)
 
 
 def test_time_while_the_connection_is_lapsed_waits_for_the_customer() -> None:

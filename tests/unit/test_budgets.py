@@ -32,10 +32,6 @@ def reported(daily_quota: int, remaining: int, at: datetime = MIDNIGHT) -> ApiLi
     return ApiLimits().with_quota(daily_quota, remaining, at)
 
 
-def test_until_codat_has_reported_a_quota_there_is_no_bound() -> None:
-    assert call_budget(HALF, ApiLimits(), MIDNIGHT) == math.inf
-
-
 def test_the_share_is_spread_over_the_day_a_quarter_of_it_ahead() -> None:
     at_hours = [call_budget(HALF, reported(1000, 1000), MIDNIGHT + hours * HOUR) for hours in (0, 6, 12, 18, 23)]
     assert at_hours == [125, 250, 375, 500, 500]
@@ -53,9 +49,13 @@ def test_what_was_spent_today_counts_and_what_was_spent_yesterday_does_not() -> 
     assert call_budget(HALF, limits, MIDNIGHT + 24 * HOUR) == 125
 
 
-def test_no_more_is_allowed_than_others_left_of_the_quota() -> None:
-    assert call_budget(HALF, reported(1000, 7, MIDNIGHT + HOUR), MIDNIGHT + 2 * HOUR) == 7
-    assert call_budget(HALF, reported(1000, 7, MIDNIGHT - HOUR), MIDNIGHT) == 125
+@pytest.mark.parametrize("allowed", [call_budget, on_demand_call_budget])
+def test_no_more_is_allowed_than_others_left_of_todays_quota_once_codat_has_reported_it(
+    allowed: Callable[[Budget, ApiLimits, datetime], float],
+) -> None:
+    assert allowed(SPLIT, ApiLimits(), MIDNIGHT) == math.inf
+    assert allowed(SPLIT, reported(1000, 7, MIDNIGHT + HOUR), MIDNIGHT + 2 * HOUR) == 7
+    assert allowed(SPLIT, reported(1000, 7, MIDNIGHT - HOUR), MIDNIGHT) == 100
 
 
 @given(
@@ -88,11 +88,6 @@ def test_callers_and_promises_spend_only_their_own_share() -> None:
     assert call_budget(SPLIT, limits, MIDNIGHT + 18 * HOUR) == 400 - 30
     assert on_demand_call_budget(SPLIT, limits, renewed_at(MIDNIGHT + 2 * HOUR)) == 100
     assert limits.with_calls(5, MIDNIGHT + 25 * HOUR).on_demand_calls_on((MIDNIGHT + 25 * HOUR).date()) == 0
-
-
-def test_callers_may_not_spend_more_than_others_left_of_the_quota() -> None:
-    assert on_demand_call_budget(SPLIT, reported(1000, 7, MIDNIGHT + HOUR), MIDNIGHT + 2 * HOUR) == 7
-    assert on_demand_call_budget(SPLIT, ApiLimits(), MIDNIGHT) == math.inf
 
 
 MID_MONTH = datetime(2026, 11, 16, 12, tzinfo=UTC)

@@ -260,11 +260,14 @@ def test_an_operation_that_fails_is_marked_in_the_audit_and_published_as_failed(
     assert begun["id"] != failed["id"]
 
 
-def test_the_audit_is_kept_for_400_days_and_is_no_feed(world: World) -> None:
-    world.operations.pause(world.company)
+def test_the_audit_is_kept_for_400_days_is_no_feed_and_has_at_once_what_is_done_at_midnight(world: World) -> None:
+    world.now = NOON + DAY / 2
+    world.operations.pause_all()
+
     [item] = [each for each in world.tables.feeds._table.scan() if "expires_at" in each]
-    assert item["expires_at"] == int((NOON + KEPT).timestamp())
+    assert item["expires_at"] == int((world.now + KEPT).timestamp())
     assert {feed.data_type for feed in world.tables.feeds.scan()} == {"invoices", "bills"}
+    assert [each.operation for each in world.tables.audit.since(NOON, world.now)] == ["pause"]
 
 
 def test_the_command_shows_what_was_done_to_a_company_since_a_time(
@@ -290,9 +293,3 @@ def test_the_command_shows_what_was_done_to_a_company_since_a_time(
     command.audit(Mock(), since=30 * DAY, company=None, as_json=False)
     assert "Toft stores" in (text := capsys.readouterr().out)
     assert "ann" in text
-
-
-def test_what_is_done_at_midnight_is_listed_at_once(world: World) -> None:
-    world.now = NOON + DAY / 2
-    world.operations.pause_all()
-    assert [each.operation for each in world.tables.audit.since(NOON, world.now)] == ["pause"]

@@ -24,6 +24,7 @@ LOGS = "https://app.codat.io/companies/company/sync/{}/validation"
         ([{"type": "warning", "links": {"logs": LOGS.format("one")}}, {"links": {"logs": LOGS.format("other")}}], ""),
         ([{"type": "warning", "links": {"portal": "https://app.codat.io/companies/company/pull-history"}}], ""),
         ([{"type": "warning", "links": {"logs": None}}, {"links": []}, {"links": None}, None, "text"], ""),
+        ([{"type": "error", "links": {"logs": LOGS.format("x" * 2000)}}], ""),
         ([], ""),
     ],
 )
@@ -96,13 +97,6 @@ def test_the_longest_ids_fit_into_the_keys_of_dynamodb() -> None:
     [read] = parse(bodies.read_completed(NOON, (longest, longest, "Complete"), company_id=longest), NOON) or ()
     assert isinstance(read, ReadEnded)
     assert len(f"{read.data_type}#{read.connection_id}") <= 1024
-
-
-def test_a_dataset_whose_id_is_too_long_is_not_named() -> None:
-    issues = [{"type": "error", "links": {"logs": LOGS.format("x" * 2000)}}]
-    [read] = parse(bodies.read_completed(NOON, ("xero", "invoices", "FetchError"), issues=issues), NOON) or ()
-    assert isinstance(read, ReadEnded)
-    assert read.dataset_id == ""
 
 
 def test_issues_that_say_nothing_are_left_out() -> None:
