@@ -136,7 +136,7 @@ def error(kind: type[CodatError] = Temporary, status: int | None = None) -> Coda
 
 
 def call(seen: Reachability, company: object, failure: CodatError | None = None) -> None:
-    seen.end(f"/companies/{company}", seen.begin(), failure)
+    seen.end(str(company), seen.begin(), failure)
 
 
 @pytest.mark.parametrize("status", [None, 500, 502])
@@ -162,7 +162,7 @@ def test_one_company_never_shows_that_codat_is_down() -> None:
 def test_companies_that_failed_before_do_not_show_that_codat_is_down() -> None:
     seen = Reachability()
     for company in range(2 * SEVERAL):
-        seen.doubt(f"/companies/{company}")
+        seen.doubt(str(company))
         call(seen, company, error())
     assert not seen.is_down
 
@@ -184,7 +184,7 @@ def test_a_call_that_was_sent_before_another_succeeded_shows_nothing() -> None:
     begun = seen.begin()
     call(seen, "responds")
     for company in range(2 * SEVERAL):
-        seen.end(f"/companies/{company}", begun, error())
+        seen.end(str(company), begun, error())
     assert not seen.is_down
 
 
@@ -193,18 +193,18 @@ def test_calls_that_a_limit_refuses_show_nothing() -> None:
     call(seen, "refused", error(RateLimited, 429))
     assert seen.may_be_down
     assert not seen.is_back
-    assert seen.responds("/companies/refused") is None
+    assert seen.responds("refused") is None
 
 
 def test_a_company_responds_again_after_an_error_of_codats() -> None:
     seen = Reachability()
     call(seen, "c", error())
-    assert seen.responds("/companies/c") is False
+    assert seen.responds("c") is False
     call(seen, "c", error(status=500))
-    assert seen.responds("/companies/c") is True
-    assert seen.is_failing("/companies/c")
+    assert seen.responds("c") is True
+    assert seen.is_failing("c")
     call(seen, "c")
-    assert not seen.is_failing("/companies/c")
+    assert not seen.is_failing("c")
 
 
 COMPANY = Company(company_id="company", connections={"xero": a_connection("xero", NOON - 9 * DAY)})

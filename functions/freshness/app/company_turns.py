@@ -45,7 +45,7 @@ class CompanyTurns:
 
     def is_doubtful(self, company: Company) -> bool:
         """Return whether a call about a company may get no response."""
-        is_known = company.unanswered_at is not None or self.codat.responds(company.company_id) is False
+        is_known = company.unanswered_at is not None or self.codat.reachability.responds(company.company_id) is False
         return is_known or self.codat.may_be_down
 
     async def take_all(self, turns: Iterable[CompanyTurn]) -> bool:
@@ -66,7 +66,7 @@ class CompanyTurns:
 
         A company whose call got no response in this tick has no second turn.
         """
-        untried = [turn for turn in turns if self.codat.responds(turn.company.company_id) is not False]
+        untried = [turn for turn in turns if self.codat.reachability.responds(turn.company.company_id) is not False]
         remaining = iter(sorted(untried, key=lambda turn: (turn.has_failed, turn.company.unanswered_at or BEGINNING)))
         workers = 0
 
@@ -76,9 +76,9 @@ class CompanyTurns:
             for turn in remaining:
                 if not self.should_continue():
                     break
-                self.codat.doubt(turn.company.company_id)
+                self.codat.reachability.doubt(turn.company.company_id)
                 await self.take(turn)
-                if self.codat.is_failing(turn.company.company_id):
+                if self.codat.reachability.is_failing(turn.company.company_id):
                     break
                 if workers < MAX_CONCURRENCY:
                     group.create_task(work())
@@ -91,10 +91,10 @@ class CompanyTurns:
     async def take(self, turn: CompanyTurn) -> None:
         """Take a turn. Record on the company whether Codat responded about it, if that has changed."""
         company = turn.company
-        if turn.has_failed and self.codat.is_back:
-            self.codat.doubt(company.company_id)
+        if turn.has_failed and self.codat.reachability.is_back:
+            self.codat.reachability.doubt(company.company_id)
         await turn.work()
-        responds = self.codat.responds(company.company_id)
+        responds = self.codat.reachability.responds(company.company_id)
         if responds is None or (responds and company.unanswered_at is None):
             return
         fact = CompanyCalled(at=self.services.clock(), is_answered=responds)

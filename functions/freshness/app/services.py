@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 KEY_KEPT = 300
 """Seconds for which a process keeps the key for Codat's API, so that it can be rotated."""
 
+_IN_FLIGHT = InFlight()
+"""What this process remembers from run to run."""
+
 logger = Logger(service="codat-freshness")
 
 
@@ -96,7 +99,7 @@ class Services:
             waiting_callers=int(os.environ.get("WAITING_CALLERS", "0")),
             tasks=_tasks() if os.environ.get("ENDS_TASKS") == "true" else None,
             record_deployed_policy=_policy_in_force().record_deployed,
-            in_flight=_in_flight(),
+            in_flight=_IN_FLIGHT,
         )
 
     @cached_property
@@ -140,7 +143,7 @@ class Services:
                 await self._require_account(codat, key, access.checked_keys)
                 yield codat
             finally:
-                await limiter.finish(is_down=True if codat.is_down else False if codat.is_back else None)
+                await limiter.finish(is_down=True if codat.is_down else False if codat.reachability.is_back else None)
         if codat.key_is_refused:
             access.key(True)
 
@@ -187,11 +190,6 @@ def _policy_in_force() -> PolicyInForce:
     bundle = Path(__file__).parents[2]
     deployed_only = os.environ.get("POLICY_SOURCE") == DEPLOYED_ONLY
     return PolicyInForce(_tables().policies, lambda: compiled.read(bundle), deployed_only=deployed_only)
-
-
-@cache
-def _in_flight() -> InFlight:
-    return InFlight()
 
 
 @cache

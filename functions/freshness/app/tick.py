@@ -118,21 +118,14 @@ class Failures:
         """Collect an error that ends the turn of `subject`: an outage, or data that cannot be stored."""
         try:
             yield
-        except (NotPublished, ContentionError, BotoCoreError) as error:
-            self._add(error, subject)
-        except ClientError as error:
-            if is_refused_data(error):
+        except (NotPublished, ContentionError, BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and is_refused_data(error):
                 self._add_unusable(error, subject)
-            else:
-                self._add(error, subject)
+                return
+            logger.warning("Left to the next tick", extra={**subject, "error": str(error)})
+            self.temporary = self.temporary or error
         except ValueError as error:
             self._add_unusable(error, subject)
-
-    def _add(
-        self, error: NotPublished | ContentionError | BotoCoreError | ClientError, subject: Mapping[str, str]
-    ) -> None:
-        logger.warning("Left to the next tick", extra={**subject, "error": str(error)})
-        self.temporary = self.temporary or error
 
     def _add_unusable(self, error: ValueError | ClientError, subject: Mapping[str, str]) -> None:
         logger.error(UNUSABLE, extra={**{name: ascii(value) for name, value in subject.items()}, "error": ascii(error)})

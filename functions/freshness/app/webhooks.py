@@ -83,13 +83,13 @@ def apply_batch(
     try:
         # Those that were delivered most often come first, so none is left over every time.
         parsed = [(each, _parsed(applier, each)) for each in sorted(messages, key=lambda each: -each.deliveries)]
-        applier.load_companies(fact for _, each in parsed for fact in _facts(each))
-        for message, found in parsed:
+        applier.load_companies(fact for _, (facts, _) in parsed for fact in facts)
+        for message, (facts, malformed) in parsed:
             if services.clock() >= until:
                 applier.counts[Metric.WEBHOOKS_LEFT_OVER] += 1
                 returned.append(message)
                 continue
-            error = _error(applier, message, found)
+            error = _error(applier, message, facts, malformed)
             if error is None:
                 continue
             is_final = isinstance(error, Malformed) or message.deliveries >= most_deliveries
@@ -109,30 +109,27 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, Malformed) else f"{type(error).__name__}: {error}"
 
 
-def _parsed(applier: "WebhookApplier", message: Message) -> Facts | Malformed:
+def _parsed(applier: "WebhookApplier", message: Message) -> tuple[Facts, Malformed | None]:
+    """Return the facts of a webhook; if it is malformed, those of its readable parts, and what is wrong with it."""
     try:
-        return applier.parse(message.body, message.received_at)
+        return applier.parse(message.body, message.received_at), None
     except Malformed as error:
-        return error
+        return error.facts, error
 
 
-def _facts(parsed: Facts | Malformed) -> Facts:
-    return parsed.facts if isinstance(parsed, Malformed) else parsed
-
-
-def _error(applier: "WebhookApplier", message: Message, parsed: Facts | Malformed) -> Exception | None:
-    """Record the facts of a webhook, or of the readable parts of a malformed one. Return why it failed, if it did."""
+def _error(applier: "WebhookApplier", message: Message, facts: Facts, malformed: Malformed | None) -> Exception | None:
+    """Record the facts of a webhook. Return why it failed, if it did."""
     context = {"message_id": message.webhook_id}
     try:
-        applier.record(_facts(parsed))
+        applier.record(facts)
     except Exception as error:
         logger.warning("A webhook could not be applied", exc_info=error, extra=context | {"reason": reason_of(error)})
         return error
-    if isinstance(parsed, Malformed):
+    if malformed:
         # The content of a malformed message, which its traceback has, does not belong in the log.
-        logger.warning("A webhook could not be applied", extra=context | {"reason": reason_of(parsed)})
-        return parsed
-    applier.counts[Metric.WEBHOOKS_APPLIED] += bool(parsed)
+        logger.warning("A webhook could not be applied", extra=context | {"reason": reason_of(malformed)})
+        return malformed
+    applier.counts[Metric.WEBHOOKS_APPLIED] += bool(facts)
     return None
 
 

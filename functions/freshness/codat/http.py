@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from importlib.util import find_spec
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from freshness.codat import errors
 from freshness.codat.models import ErrorBody
+from freshness.codat.rate_limiter import RateLimiter
 from freshness.codat.reachability import Reachability
 from freshness.codat.response_model import Skipped
 from freshness.codat.responses import (
@@ -31,7 +32,6 @@ from freshness.codat.responses import (
     correlation_id_of,
     kind_of,
     mistake_of,
-    path_of,
     reported_quota,
     response_date,
     retry_after,
@@ -71,23 +71,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)
 _IN_PROGRESS = re.compile(r"DatasetAlreadyInProgressException.*previous sync (\S+) is still in progress", re.DOTALL)
 
 
-class Limiter(Protocol):
-    """The limits on calls, shared with everything else that calls Codat for the same account."""
-
-    async def wait(self, *, on_demand: bool = False) -> None:
-        """Wait until the next call may be sent. `on_demand` is whether it is made for callers who wait.
-
-        Raises:
-            errors.RateLimited: the wait would be too long.
-        """
-
-    def report(self, daily_quota: int, remaining: int, at: datetime) -> None:
-        """Take note of the daily quota that a response reported at `at`, by Codat's clock."""
-
-    async def stop(self, until: datetime, at: datetime) -> None:
-        """Block calls until `until`, as Codat said at `at` by its own clock."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Call:
     """A request, with the idempotency key of a POST."""
@@ -110,6 +93,7 @@ class HttpClient:
     Codat was down when it was last called.
 
     `calls` is how many calls were sent, and `items_skipped` how many items of responses could not be read.
+    `reachability` is what the calls showed of companies, and of Codat as a whole.
     `key_is_refused` is whether the last failed call failed because Codat refused the key.
     """
 
@@ -119,7 +103,7 @@ class HttpClient:
         api_key: str,
         *,
         clock: Callable[[], datetime],
-        limiter: Limiter | None = None,
+        limiter: RateLimiter | None = None,
         was_down: bool = False,
     ) -> None:
         self._http = http
@@ -133,7 +117,7 @@ class HttpClient:
         self.key_is_refused = False
         self._ahead: timedelta | None = None
         self._refusal: errors.CodatError | None = None
-        self._reachability = Reachability(was_down=was_down)
+        self.reachability = Reachability(was_down=was_down)
 
     @property
     def ahead(self) -> timedelta | None:
@@ -143,29 +127,12 @@ class HttpClient:
     @property
     def is_down(self) -> bool:
         """Return whether so many calls failed that no further one is worthwhile now."""
-        return self._reachability.is_down or isinstance(self._refusal, errors.Temporary)
+        return self.reachability.is_down or isinstance(self._refusal, errors.Temporary)
 
     @property
     def may_be_down(self) -> bool:
         """Return whether Codat is down, or was when it was last called and has not responded since."""
-        return self.is_down or self._reachability.may_be_down
-
-    @property
-    def is_back(self) -> bool:
-        """Return whether Codat responded, and is not down."""
-        return self._reachability.is_back
-
-    def is_failing(self, company_id: str) -> bool:
-        """Return whether the last call about a company failed because Codat could not respond."""
-        return self._reachability.is_failing(path_of("companies", company_id))
-
-    def responds(self, company_id: str) -> bool | None:
-        """Return whether the last call about a company got a response; `None` if none was made."""
-        return self._reachability.responds(path_of("companies", company_id))
-
-    def doubt(self, company_id: str) -> None:
-        """Do not count further failures about a company as a sign that Codat is down."""
-        self._reachability.doubt(path_of("companies", company_id))
+        return self.is_down or self.reachability.may_be_down
 
     def refuse_calls(self, error: errors.CodatError) -> None:
         """Make no further calls: raise `error` in place of each."""
@@ -216,17 +183,17 @@ class HttpClient:
     async def _send(self, call: _Call, *, is_repeat: bool) -> "httpx.Response":
         if self._refusal:
             raise self._refusal
-        company = _company_path(call.path)
+        company = company_id_of(call.path) or call.path
         async with self._semaphore(company):
             if self._limiter:
                 await self._limiter.wait(on_demand=call.on_demand)
-            begun = self._reachability.begin()
+            begun = self.reachability.begin()
             try:
                 response = await self._respond(call, is_repeat=is_repeat)
             except errors.CodatError as error:
-                self._reachability.end(company, begun, error)
+                self.reachability.end(company, begun, error)
                 raise
-            self._reachability.end(company, begun, None)
+            self.reachability.end(company, begun, None)
             return response
 
     async def _respond(self, call: _Call, *, is_repeat: bool) -> "httpx.Response":
@@ -321,7 +288,7 @@ class HttpClient:
             extra={
                 "call": call_of(response),
                 "correlation_id": correlation_id_of(response),
-                "company_id": company_id_of(response),
+                "company_id": company_id_of(response.request.url.path),
                 "skipped": len(skipped),
                 "items": ", ".join(ascii(each.item[:LONGEST_ID])[1:-1] for each in skipped[:LISTED] if each.item),
                 "first_reason": mistake_of(skipped[0].error),
@@ -338,11 +305,6 @@ class HttpClient:
         quota = reported_quota(response.headers)
         if self._limiter and quota:
             self._limiter.report(*quota, self._time(response))
-
-
-def _company_path(path: str) -> str:
-    """Return the path of the company that a path `/companies/{companyId}/…` is about."""
-    return "/".join(path.split("/")[:3])
 
 
 def connection_to(base_url: str, transport: "httpx.AsyncBaseTransport | None" = None) -> "httpx.AsyncClient":

@@ -11,7 +11,7 @@ class Reachability:
 
     Calls about one company may fail however often they are made: its data may cause a 500, or a call that never ends.
     Codat counts as down once calls failed about `SEVERAL` companies for which they did not fail before, and no call has
-    succeeded since the first of these was sent. A company is given by its path, `/companies/{companyId}`.
+    succeeded since the first of these was sent. A call about no company counts as one about its path.
     """
 
     def __init__(self, *, was_down: bool = False) -> None:
@@ -57,7 +57,7 @@ class Reachability:
         return self._successes
 
     def end(self, company: str, begun: int, error: CodatError | None) -> None:
-        """Note how a call about a company ended. A call about no company counts by its own path."""
+        """Note how a call about a company ended."""
         if isinstance(error, RateLimited):
             return
         if not isinstance(error, Temporary) or isinstance(error, StillProcessing):

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -87,10 +87,10 @@ def correlation_id_of(response: "httpx.Response") -> str:
     return in_body or response.headers.get("X-Correlation-Id", "")
 
 
-def company_id_of(response: "httpx.Response") -> str:
-    """Return the id of the company that a response is about, by its path `/companies/{companyId}/…`; empty if none."""
-    _, first, *rest = response.request.url.path.split("/")
-    return rest[0] if first == "companies" and rest else ""
+def company_id_of(path: str) -> str:
+    """Return the id of the company that a path `/companies/{companyId}/…` is about; empty if it is about none."""
+    _, first, *rest = path.split("/")
+    return unquote(rest[0]) if first == "companies" and rest else ""
 
 
 def path_of(*parts: str) -> str:

@@ -13,7 +13,6 @@ from functools import partial
 
 from aws_lambda_powertools import Logger
 
-from freshness.app.checking.codat_schedule import read_codat_schedule
 from freshness.app.checking.list_companies import CompanyList
 from freshness.app.checking.replanning import Replanning
 from freshness.app.company_turns import CompanyTurn, CompanyTurns, longest_wait
@@ -38,6 +37,7 @@ from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyNotFound
 from freshness.domain.companies.listing import Listing
 from freshness.domain.datasets.dataset import Trigger
+from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.facts import DatasetPolled, FeedFact, RefreshRequested, SyncDurationLearned
 from freshness.domain.feeds.feed import Feed, KeyInCompany
 from freshness.domain.transitions.company_transition import CHECK_EVERY, reads_of
@@ -115,7 +115,8 @@ class FreshnessCheck:
         if not is_due(control.last_done(LISTING), LIST_EVERY, now):
             return
         try:
-            if await self.list_companies():
+            listing = CompanyList(services=self.services, codat=self.codat, until=self.until, failures=self.failures)
+            if await listing.record():
                 control.put_done(LISTING, now)
             await read_codat_schedule(self.services, self.codat)
         except CodatError as error:
@@ -126,11 +127,6 @@ class FreshnessCheck:
                 "The list of companies could not be read; the next tick tries again",
                 extra={"error": str(error)},
             )
-
-    async def list_companies(self) -> bool:
-        """Read and record Codat's list of companies. Return whether there was time for all of it."""
-        companies = CompanyList(services=self.services, codat=self.codat, until=self.until, failures=self.failures)
-        return await companies.record()
 
     async def check_due(self) -> bool:
         """Check the companies that are due. Return whether all of them were reached."""
@@ -274,6 +270,38 @@ class FreshnessCheck:
             quickest = min(readable, key=lambda feed: (feed.usual_sync_time, feed.data_type))
             self.services.recorder.record_feed(quickest, company, RefreshRequested(at=now, trigger=Trigger.KEEP_ALIVE))
             self.services.counts.count(Metric.CONNECTIONS_KEPT_ALIVE)
+
+
+async def read_codat_schedule(services: Services, codat: Codat) -> None:
+    """Read the account's sync settings once a day, and warn if Codat syncs data types that are kept fresh here too.
+
+    The account's settings must not name data types of the policy's custom products at all.
+    """
+    control, now = services.tables.control, services.clock()
+    of_products = services.policy.products_types
+    known = await asyncio.to_thread(control.read, CodatSchedule)
+    if not known.is_outdated(now):
+        return
+    try:
+        settings = await codat.sync_settings()
+    except CodatError as error:
+        # A key may lack the permission for this alone.
+        logger.warning("Codat's sync settings could not be read", extra={"error": str(error)})
+        return
+    schedule = CodatSchedule(
+        on_first_link=frozenset(setting.data_type for setting in settings if setting.fetch_on_first_link),
+        hours={setting.data_type: setting.sync_schedule for setting in settings if setting.sync_schedule > 0},
+        read_at=now,
+    )
+    doubled = schedule.doubles(of_products)
+    if doubled and (schedule.hours != known.hours or doubled != known.doubles(of_products)):
+        services.counts.count(Metric.DOUBLED_SCHEDULES, len(doubled))
+        logger.warning(
+            "Codat syncs data types on its own schedule as well, so that each is read twice: "
+            "turn that off in Codat's portal, Settings > Integrations > Data types",
+            extra={"data_types": sorted(doubled), "hours_by_data_type": schedule.hours},
+        )
+    await asyncio.to_thread(control.update, known, lambda _: schedule)
 
 
 def _failed(error: CodatError, codat: Codat) -> CheckFailed:

@@ -136,7 +136,7 @@ class Advancer:
             Problem: Codat accepts none of the calls.
         """
         queueing = Queueing(services=self.services, codat=codat)
-        await asyncio.gather(*[_queued(queueing, each, leases.pop(each.feed.key, None)) for each in decisions])
+        await asyncio.gather(*[queueing.queue(each, leases.pop(each.feed.key, None)) for each in decisions])
         for metric, number in stop_metrics(queueing.stopped_by).items():
             self.services.counts.count(metric, number)
         now = self.services.clock()
@@ -252,10 +252,6 @@ def _is_news(feed: Feed, polled: DatasetPolled, now: datetime) -> bool:
     if polled.state == DatasetState.CANCELLED and feed.late_at and feed.late_at > now:
         return False
     return has_ended(polled.state) or bool(polled.reason and polled.reason != feed.running_description)
-
-
-def _queued(queueing: Queueing, decision: Decision, lease: Lease | None) -> Awaitable[None]:
-    return queueing.queue_read_under_lease(decision, lease) if lease else queueing.queue(decision)
 
 
 def _may_be_queued(feed: Feed, request: FreshnessRequest) -> bool:

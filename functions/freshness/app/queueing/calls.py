@@ -60,41 +60,27 @@ class Queueing:
     unqueued: set[FeedKey] = field(default_factory=set)
     recorded: dict[FeedKey, Feed] = field(default_factory=dict)
 
-    async def queue(self, decision: Decision) -> None:
+    async def queue(self, decision: Decision, lease: Lease | None = None) -> None:
         """Queue a refresh of one feed, and record the response.
 
-        A feed that callers wait for is queued under a lease, and only if it is still due: many functions may try at the
-        same moment.
+        A feed that callers wait for is queued under a lease, which is then given back, and only if it is still due:
+        many functions may try at the same moment. If it was read under its `lease`, no other has queued it since.
         """
         feed = decision.feed
         if feed.wanted is None:
             await self._queue(decision)
             return
         self.unqueued.discard(feed.key)
-        lease = await asyncio.to_thread(take_lease, self.services.tables.control, feed, self.services.clock())
-        if lease is None:
+        held = lease or await asyncio.to_thread(take_lease, self.services.tables.control, feed, self.services.clock())
+        if held is None:
             return
         try:
-            current = await asyncio.to_thread(self.services.tables.feeds.get, *feed.key, consistent=True)
-            await self._queue_if_due(decision._replace(feed=current))
+            if lease is None:
+                feed = await asyncio.to_thread(self.services.tables.feeds.get, *feed.key, consistent=True)
+            if feed.wanted and not feed.in_flight and self._is_due(feed, decision.company, self.services.clock()):
+                await self._queue(decision._replace(feed=feed))
         finally:
-            await asyncio.to_thread(lease.release)
-
-    async def queue_read_under_lease(self, decision: Decision, lease: Lease) -> None:
-        """Queue a refresh of a feed that callers wait for, record the response, and give the feed's lease back.
-
-        The feed was read after the lease was taken, so no other function has queued it since.
-        """
-        self.unqueued.discard(decision.feed.key)
-        try:
-            await self._queue_if_due(decision)
-        finally:
-            await asyncio.to_thread(lease.release)
-
-    async def _queue_if_due(self, decision: Decision) -> None:
-        feed = decision.feed
-        if feed.wanted and not feed.in_flight and self._is_due(feed, decision.company, self.services.clock()):
-            await self._queue(decision)
+            await asyncio.to_thread(held.release)
 
     def _is_due(self, feed: Feed, company: Company, now: datetime) -> bool:
         connection = company.connections.get(feed.connection_id)

@@ -211,8 +211,9 @@ class RefreshTick:
             remaining = []
             with self.failures.collected(names):
                 remaining = await queue_together(self.queueing, group, schedule)
+        reachability = self.queueing.codat.reachability
         for decision in (*wanted, *remaining):
-            if self._may_continue() and self.queueing.codat.responds(decision.feed.company_id) is not False:
+            if self._may_continue() and reachability.responds(decision.feed.company_id) is not False:
                 with self.failures.collected(names | {"data_type": decision.feed.data_type}):
                     await self._act(decision)
 
