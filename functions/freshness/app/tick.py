@@ -16,15 +16,9 @@ from freshness.app.services import Services
 from freshness.aws.dynamodb.table import ContentionError
 from freshness.aws.event_bus import NotPublished
 from freshness.aws.metrics import LOW_QUOTA, Counts, Metric
-from freshness.codat.errors import AccountLimit, CodatError, Forbidden, RateLimited, Unauthorized
+from freshness.codat.errors import CodatError, RateLimited
 from freshness.domain.api_limits import ApiLimits
 
-_STOPS = {
-    Unauthorized: Metric.CODAT_REFUSED_ACCESS,
-    Forbidden: Metric.CODAT_REFUSED_ACCESS,
-    AccountLimit: Metric.CODAT_REFUSED_ACCESS,
-    RateLimited: Metric.CODAT_LIMITED_CALLS,
-}
 TIME_TO_FINISH = timedelta(seconds=30)
 """A tick starts no more work this long before its timeout: a call and its repeat may take `CALL_TIMEOUT` each."""
 WAITS_FOR = timedelta(seconds=45)
@@ -89,7 +83,10 @@ def is_due(last_done: datetime | None, every: timedelta, now: datetime) -> bool:
 
 def stop_metrics(errors: Iterable[CodatError]) -> Counter[Metric]:
     """Return the metrics of the errors that stopped further calls."""
-    return Counter(metric for error in errors for kind, metric in _STOPS.items() if isinstance(error, kind))
+    return Counter(
+        Metric.CODAT_LIMITED_CALLS if isinstance(error, RateLimited) else Metric.CODAT_REFUSED_ACCESS
+        for error in errors
+    )
 
 
 def quota_left(limits: ApiLimits, now: datetime) -> dict[Metric, int]:

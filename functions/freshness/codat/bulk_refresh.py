@@ -44,7 +44,9 @@ def plan(
     with them: otherwise data types that were once queued a tick apart would never be queued together again.
     """
     options: list[list[BulkCall]] = [[]]
-    if together := worthwhile(schedule, company, feeds, due):
+    together = {feed.key: feed for feed in schedule.queued_by_data_all(company, feeds)}
+    are_due = all(key in due and feed.in_flight is None for key, feed in together.items())
+    if are_due and len(together) >= WORTHWHILE:
         options.append([BulkCall(feeds=together)])
     options.append(_of_products(products, company, feeds, {*due, *soon}, due))
     return min(options, key=lambda calls: _calls(calls, len({*due, *soon})))
@@ -80,15 +82,6 @@ def _of_products(
             covered.update(data_types)
             calls.append(BulkCall(feeds=of_product, product=product, data_types=tuple(data_types)))
     return calls
-
-
-def worthwhile(
-    schedule: CodatSchedule, company: Company, feeds: Iterable[Feed], due: Collection[FeedKey]
-) -> dict[FeedKey, Feed]:
-    """Return the feeds of a company that `data/all` would queue; none unless all are due and enough to save a call."""
-    together = {feed.key: feed for feed in schedule.queued_by_data_all(company, feeds)}
-    all_due = all(key in due and feed.in_flight is None for key, feed in together.items())
-    return together if all_due and len(together) >= WORTHWHILE else {}
 
 
 def is_answered(feeds: Mapping[FeedKey, Feed], at: datetime) -> bool:

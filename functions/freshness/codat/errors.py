@@ -4,10 +4,11 @@ CodatError
  ├─ AlreadyInProgress      the data type is being synced already; names the running dataset
  ├─ UnsupportedDataType    no platform of the company has this data type
  ├─ NotFound               no such company, connection or dataset
- ├─ Unauthorized           the API key is wrong
- │   └─ WrongAccount       it belongs to a different account than the policy names; the call was not made
- ├─ AccountLimit           the account's trial, plan or company limit is used up
- ├─ RateLimited            no more calls until `until`: a limit is reached, or Codat is being maintained
+ ├─ AllRefused             every other call will fail the same way
+ │   ├─ Unauthorized       the API key is wrong
+ │   │   └─ WrongAccount   it belongs to a different account than the policy names; the call was not made
+ │   ├─ AccountLimit       the account's trial, plan or company limit is used up
+ │   └─ RateLimited        no more calls until `until`: a limit is reached, or Codat is being maintained
  ├─ Temporary              Codat is down, overloaded or unreachable: a later try may succeed
  │   └─ StillProcessing    the first try of the same POST is still being processed
  ├─ Unreadable             a response that is not as Codat describes it
@@ -52,19 +53,23 @@ class NotFound(CodatError):
     """Codat knows no such company, connection or dataset."""
 
 
-class Unauthorized(CodatError):
-    """The API key is wrong: every other call will fail the same way."""
+class AllRefused(CodatError):
+    """Codat accepts no calls of this account now: every other call will fail the same way."""
+
+
+class Unauthorized(AllRefused):
+    """The API key is wrong."""
 
 
 class WrongAccount(Unauthorized):
     """The API key belongs to a different account than the policy names: the call was not made."""
 
 
-class AccountLimit(CodatError):
-    """The account's trial, plan or number of companies is used up: every other call will fail the same way."""
+class AccountLimit(AllRefused):
+    """The account's trial, plan or number of companies is used up."""
 
 
-class RateLimited(CodatError):
+class RateLimited(AllRefused):
     """A limit of Codat's was reached, or it is being maintained: no call may be made before `until`.
 
     Without a `status`, the call was not made at all.

@@ -23,15 +23,7 @@ from freshness.app.webhook_heartbeat import is_silent
 from freshness.aws.metrics import TOO_FAST, Metric
 from freshness.codat import status_poller
 from freshness.codat.client import Codat
-from freshness.codat.errors import (
-    AccountLimit,
-    CodatError,
-    Forbidden,
-    NotFound,
-    RateLimited,
-    Refused,
-    Unauthorized,
-)
+from freshness.codat.errors import AllRefused, CodatError, Forbidden, NotFound, Refused
 from freshness.domain import backoff
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckFailed, CheckSucceeded, CompanyFact, CompanyNotFound
@@ -121,7 +113,7 @@ class FreshnessCheck:
             await read_codat_schedule(self.services, self.codat)
         except CodatError as error:
             self.services.counts.count(Metric.LISTING_FAILED)
-            if isinstance(error, (Unauthorized, Forbidden, AccountLimit, RateLimited)):
+            if isinstance(error, AllRefused | Forbidden):
                 self.stopped_by.append(error)
             logger.warning(
                 "The list of companies could not be read; the next tick tries again",
@@ -169,7 +161,7 @@ class FreshnessCheck:
             except NotFound as error:
                 believed_at = (await asyncio.to_thread(self.services.tables.control.read, Listing)).believed_at
                 await asyncio.to_thread(self._record, company_id, CompanyNotFound(at=error.at, believed_at=believed_at))
-            except (Unauthorized, AccountLimit, RateLimited) as error:
+            except AllRefused as error:
                 logger.error("Codat refuses further calls", extra={"error": str(error)})
                 self.stopped_by.append(error)
             except CodatError as error:

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from freshness.app.queueing.calls import Queueing
 from freshness.aws.metrics import Metric
 from freshness.codat import bulk_refresh, status_poller
-from freshness.codat.errors import AccountLimit, CodatError, RateLimited, Unauthorized
+from freshness.codat.errors import AllRefused, CodatError
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.feeds.facts import DatasetPolled
@@ -45,7 +45,7 @@ async def ask(queueing: Queueing, company: Company, feeds: list[Feed]) -> list[F
         feeds = await asyncio.to_thread(_in_flight, queueing, company)
     try:
         polled = await status_poller.poll_in_flight(queueing.codat, company_id, feeds, services.clock())
-    except (Unauthorized, AccountLimit, RateLimited) as error:
+    except AllRefused as error:
         queueing.stop(error)
         return []
     except CodatError as error:

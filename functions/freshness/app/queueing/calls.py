@@ -14,14 +14,12 @@ from freshness.aws.dynamodb.control import Control, Lease
 from freshness.aws.metrics import Metric
 from freshness.codat.client import Codat
 from freshness.codat.errors import (
-    AccountLimit,
+    AllRefused,
     AlreadyInProgress,
     CodatError,
     NotFound,
-    RateLimited,
     Refused,
     Temporary,
-    Unauthorized,
     Unreadable,
     UnsupportedDataType,
 )
@@ -107,7 +105,7 @@ class Queueing:
             requested_at = min(_first_sent(feed, key, at), error.at)
             await self.record(feed, company, DatasetRequested(at=requested_at, trigger=trigger_of(feed)))
             self.services.counts.count(Metric.QUEUEING_FAILED)
-        except (Unauthorized, AccountLimit, RateLimited) as error:
+        except AllRefused as error:
             self.stop(error)
         except CodatError as error:
             await self._record_failure(company, feed, error, _unanswered(feed, error, key, at))
@@ -201,7 +199,7 @@ class Queueing:
 
     async def record_unknown(self, company: Company, decisions: Iterable[Decision], error: CodatError) -> None:
         """Record that Codat could not say what was queued, or stop if Codat refuses further calls."""
-        if isinstance(error, Unauthorized | AccountLimit | RateLimited):
+        if isinstance(error, AllRefused):
             self.stop(error)
             return
         for decision in decisions:
