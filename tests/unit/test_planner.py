@@ -25,7 +25,7 @@ from freshness.domain.promises.windows import Window, allowed, next_allowed
 from freshness.domain.transitions.transition import transitions
 from freshness.planning.decision import Action, Decision, Reason
 from freshness.planning.in_flight import KEPT, InFlight
-from freshness.planning.planner import asks_first, decide, needs_all_feeds
+from freshness.planning.planner import asks_first, decide, due_soon, needs_all_feeds
 from freshness.policy.policy import Policy
 from tests.builders import DAY, HOUR, MINUTE, NOON, SECOND, a_connection, a_policy
 
@@ -118,6 +118,26 @@ def test_each_decision_has_its_reason(
 def test_while_all_is_paused_what_is_due_stays_in_the_index_and_what_is_late_is_checked() -> None:
     late, due = decided([feed(2 * DAY), asked(HOUR, feed(DAY, "bills"))], a_policy(), paused=True)
     assert (due.reason, due.action, late.action) == (Reason.PAUSED, Action.WAIT, Action.CHECK)
+
+
+@pytest.mark.parametrize(
+    ("hours", "policy", "are_soon"),
+    [
+        (2, a_policy(), True),
+        (3, a_policy(), False),
+        (2, a_policy(**SHUT), False),
+        (2, a_policy(default={"fresh_within": "1 day", "confidence": 0.9, "at_most_every": "21 hours"}), True),
+        (2, a_policy(default={"fresh_within": "1 day", "confidence": 0.9, "at_most_every": "23 hours"}), False),
+        (2, a_policy(sets=[{"name": "s", "data_types": ["invoices", "bills"], "within": "1 hour"}]), False),
+    ],
+    ids=["within a tenth of a day", "later", "outside its windows now", "by confidence", "at most every", "of a set"],
+)
+def test_what_is_due_soon_may_be_queued_early_unless_windows_or_other_feeds_decide(
+    hours: int, policy: Policy, are_soon: bool
+) -> None:
+    early = replace(feed(DAY - 2 * HOUR), due_at=NOON + hours * HOUR)
+
+    assert bool(due_soon(company(), [early], (), policy, NOON)) is are_soon
 
 
 def test_what_waits_for_a_window_comes_into_sight_when_it_opens() -> None:

@@ -80,8 +80,8 @@ def due_soon(
 ) -> dict[FeedKey, Decision]:
     """Return the decisions to queue a company's feeds that are due soon, without those that are due already.
 
-    Feeds that depend on others, by a set or by their connection's quota, are left out. So are those of platforms with a
-    cap on spending, where it costs more to refresh early.
+    Feeds that depend on others, by a set or by their connection's quota, are left out. So are those that their windows
+    or `at_most_every` forbid now, and those of platforms with a cap on spending, where it costs more to refresh early.
     """
     companies = {company.company_id: company}
     soon: dict[FeedKey, Decision] = {}
@@ -91,8 +91,12 @@ def due_soon(
             continue
         if policy.capped_as(connection):
             continue
-        later = now + SOON * policy.promise(feed.data_type, company, connection).at(now).fresh_within
-        if feed.due_at <= later:
+        promise = policy.promise(feed.data_type, company, connection)
+        in_force, age = promise.at(now), feed.age(now)
+        if age and in_force.confidence and age < in_force.at_most_every:
+            continue
+        later = now + SOON * in_force.fresh_within
+        if feed.due_at <= later and windows.allowed(promise.windows, now):
             decisions = decide([feed], companies, policy, later)
             soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}
     return soon

@@ -26,7 +26,7 @@ from freshness.domain.feeds.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import Decided
 from freshness.planning.decision import Action, Decision, samples
-from freshness.planning.planner import needs_all_feeds
+from freshness.planning.planner import SOON, due_soon, needs_all_feeds
 
 BATCH = 2000
 """How many feeds a tick ranks and acts on together. If more are due, the others follow in further batches."""
@@ -211,6 +211,8 @@ class RefreshTick:
             remaining = []
             with self.failures.collected(names):
                 remaining = await queue_together(self.queueing, group, schedule)
+        if are_queued and not self.services.policy.products and any(_was_polled(each.feed) for each in group):
+            remaining = [*remaining, *await asyncio.to_thread(self._due_soon, group)]
         reachability = self.queueing.codat.reachability
         for decision in (*wanted, *remaining):
             if self._may_continue() and reachability.responds(decision.feed.company_id) is not False:
@@ -238,6 +240,16 @@ class RefreshTick:
             case Action.WAIT:
                 return
 
+    def _due_soon(self, group: list[Decision]) -> list[Decision]:
+        """Return the decisions to queue a company's feeds that are due soon, and whose ends no webhook reports.
+
+        From now on they are due together, and one call of Codat tells how all of them end.
+        """
+        company, due, now = group[0].company, {decision.feed.key for decision in group}, self.services.clock()
+        feeds = self.services.tables.feeds.of_company(company.company_id)
+        polled = [feed for feed in feeds if _was_polled(feed) and _is_nearly_due(feed, now)]
+        return list(due_soon(company, polled, due, self.services.policy, now).values())
+
     def _request_check(self, decision: Decision) -> None:
         """Make a feed's company due for a check. If the company was deleted, delete the feed."""
         company = self.services.recorder.record_company(decision.company, CheckNeeded())
@@ -255,6 +267,18 @@ class RefreshTick:
         company = self.services.tables.companies.get(decision.company.company_id, consistent=True)
         if company and company.pause != decision.company.pause:
             self.services.recorder.record_feed(decision.feed, company, Rescheduled())
+
+
+def _was_polled(feed: Feed) -> bool:
+    """Return whether a poll found the last end of a feed's dataset: no webhook reported it in time."""
+    return feed.end is not None and bool(feed.end.dataset_id)
+
+
+def _is_nearly_due(feed: Feed, now: datetime) -> bool:
+    """Return whether a feed is due within `SOON` of its own interval, which confidence may make far shorter."""
+    if feed.due_at is None or feed.succeeded_at is None:
+        return False
+    return feed.due_at - now <= SOON * (feed.due_at - feed.succeeded_at)
 
 
 def _by_company(decisions: Iterable[Decision]) -> list[list[Decision]]:
