@@ -127,18 +127,15 @@ def test_a_refresh_for_a_deadline_waits_for_a_window_rather_than_be_too_early() 
     assert all(at and MONDAY + 7.5 * HOUR <= at <= MONDAY + 8 * HOUR - QUEUEING_MARGIN for at in due)
 
 
-def test_a_missed_deadline_leaves_the_feed_stale_until_it_is_refreshed() -> None:
+def test_a_copy_as_old_as_a_deadline_allows_is_fresh_enough_and_an_older_one_stale_until_it_is_refreshed() -> None:
     ready = promise(deadlines=(READY,), within=7 * DAY)
+    assert ready.breaks_at(MONDAY + 6 * HOUR) == MONDAY + DAY + 8 * HOUR
+    assert ready.breaks_at(MONDAY + 6 * HOUR - timedelta.resolution) == MONDAY + 8 * HOUR
+
     missed = synced(MONDAY)
     assert missed.state(ready, LINKED, MONDAY + 8 * HOUR) is State.FRESH
     assert missed.state(ready, LINKED, MONDAY + 8 * HOUR + MINUTE) is State.STALE
     assert synced(MONDAY + 9 * HOUR).state(ready, LINKED, MONDAY + 10 * HOUR) is State.FRESH
-
-
-def test_a_copy_that_is_as_old_as_a_deadline_allows_is_fresh_enough_and_a_moment_older_is_not() -> None:
-    ready = promise(deadlines=(READY,), within=7 * DAY)
-    assert ready.breaks_at(MONDAY + 6 * HOUR) == MONDAY + DAY + 8 * HOUR
-    assert ready.breaks_at(MONDAY + 6 * HOUR - timedelta.resolution) == MONDAY + 8 * HOUR
 
 
 def test_hours_and_deadlines_leave_out_holidays() -> None:
