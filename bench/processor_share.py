@@ -43,7 +43,7 @@ def _limit(process: int, share: float, is_over: threading.Event) -> None:
             time.sleep(LOOK_EVERY)
         if time.monotonic() < ends_at:
             os.kill(process, signal.SIGSTOP)
-            time.sleep(ends_at - time.monotonic())
+            time.sleep(max(ends_at - time.monotonic(), 0.0))
             os.kill(process, signal.SIGCONT)
 
 
