@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Any
-
-import boto3
+from typing import Any, cast
 
 from bench import fleet
 from bench.aws_cost import function, resources
@@ -87,6 +85,7 @@ def _fill(tables: Tables) -> list[Company]:
     for company in companies:
         for feed in fleet.feeds_in_flight(company, example_policy()):
             tables.feeds.put(feed)
+        tables.datasets.start(fleet.datasets_in_flight(company, example_policy()))
     return companies
 
 
@@ -99,11 +98,12 @@ def _apply(parent: Connection, url: str, names: TableNames, companies: Iterable[
         nonlocal calls
         calls += 1
 
-    boto3.setup_default_session()
-    boto3.DEFAULT_SESSION.events.register("before-send", count)  # type: ignore[union-attr]
+    dynamodb, events, counting = client("dynamodb"), client("events"), cast(Any, count)
+    for each in (dynamodb, events):
+        each.meta.events.register("before-send", counting)
     services = Services(
-        tables=Tables.open(client("dynamodb"), names),
-        bus=EventBus(client("events"), "default"),
+        tables=Tables.open(dynamodb, names),
+        bus=EventBus(events, "default"),
         policy=example_policy(),
         clock=lambda: READ_AT + timedelta(seconds=5),
         emit=lambda _: None,
