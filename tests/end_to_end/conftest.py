@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,12 +14,16 @@ import boto3
 import httpx
 import pytest
 from rich.console import Console
+from standardwebhooks import Webhook
 
+from codat_sandbox.middleware import authorization
+from freshness.domain.feeds.feed import Feed
 from local import local_aws
 from local.processes import free_port
 from local.progress import Progress
 from local.settings import Settings
 from local.stack import RunningStack, running_stack
+from stack_access.stack import DeployedStack, clock
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -75,6 +80,67 @@ def dead_letters(stack: RunningStack) -> str:
         QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )
     return response["Attributes"]["ApproximateNumberOfMessages"]
+
+
+def environment_of_run(folder: Path, **variables: str) -> dict[str, str]:
+    """Return the environment of a `make run` with ports and a folder of its own, and more variables."""
+    ports = {name: str(free_port()) for name in ("LOCAL_AWS_PORT", "SANDBOX_PORT", "PAGE_PORT")}
+    # ministack enforces the policies of the deployed roles.
+    return {**os.environ, "PYTHONPATH": "functions", "LOCAL_FOLDER": str(folder), "AUTH": "true", **ports, **variables}
+
+
+def send_webhook(stack: DeployedStack, secret: str) -> int:
+    """Send a webhook that is signed with a secret to a stack, and return the status of the response."""
+    now, body = datetime.now(UTC), "{}"
+    headers = {
+        "webhook-id": "m",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign("m", now, body),
+    }
+    url = stack.outputs.webhook_url
+    return answered(lambda: httpx.post(url, headers=headers, content=body, timeout=60)).status_code
+
+
+def is_due(feed: Feed) -> bool:
+    """Return whether a feed is to be refreshed now."""
+    return feed.due_at is not None and feed.due_at <= clock()
+
+
+class Sandbox:
+    """The sandbox of a local run, by its own API and Codat's."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        headers = {"Authorization": authorization(stack.codat.api_key)}
+        self.http = httpx.Client(base_url=stack.codat.base_url, headers=headers, timeout=60)
+
+    @contextmanager
+    def set(self, **settings: object) -> Iterator[None]:
+        """Change settings during the block."""
+        before = self.http.get("/sandbox/settings").json()
+        self.http.patch("/sandbox/settings", json=settings).raise_for_status()
+        try:
+            yield
+        finally:
+            self.http.patch("/sandbox/settings", json={name: before[name] for name in settings}).raise_for_status()
+
+    @contextmanager
+    def with_quota(self, stack: RunningStack, daily: int) -> Iterator[None]:
+        """Grant only so many calls a day during the block."""
+        try:
+            with self.set(daily_quota=daily):
+                yield
+        finally:
+            # The ticks would respect the recorded quota until midnight.
+            key = {"name": {"S": "api limits"}}
+            boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key=key)
+
+
+@pytest.fixture(scope="package")
+def sandbox(stack: RunningStack) -> Iterator[Sandbox]:
+    """The Codat of the deployed stack."""
+    sandbox = Sandbox(stack)
+    with sandbox.http:
+        yield sandbox
 
 
 @pytest.fixture(scope="package")

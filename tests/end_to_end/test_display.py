@@ -1,5 +1,6 @@
 """The live table and the summary of a local run."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -51,12 +52,19 @@ def shown(renderable: object, width: int, height: int) -> list[str]:
     return capture.get().rstrip("\n").split("\n")
 
 
+def live(feeds: Iterable[FeedView], width: int = 100, height: int = 24) -> list[str]:
+    return shown(LiveTable(FleetView(tuple(feeds)), "title", ["a note"], dry_run=False, now=NOW), width, height)
+
+
+def summed_up(*feeds: FeedView, hours: Mapping[str, int] | None = None, dry_run: bool = False) -> list[str]:
+    return shown(summary(FleetView(feeds), 1, calls=3, codat_hours=hours or {}, dry_run=dry_run), 120, 0)
+
+
 @pytest.mark.parametrize("companies", [0, 1, 12, 3000])
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (200, 60)])
 def test_the_live_table_fits_the_terminal(companies: int, width: int, height: int) -> None:
     types = ("invoices", "balanceSheet", "banking-transactionCategories")
-    fleet = FleetView(tuple(feed(company, name, State.FRESH) for company in range(companies) for name in types))
-    lines = shown(LiveTable(fleet, "title", ["a note"], dry_run=False, now=NOW), width, height)
+    lines = live((feed(company, name, State.FRESH) for company in range(companies) for name in types), width, height)
     assert len(lines) < height
     assert all(len(text) <= width for text in lines)
 
@@ -64,19 +72,17 @@ def test_the_live_table_fits_the_terminal(companies: int, width: int, height: in
 def test_of_more_companies_than_lines_only_those_with_a_problem_are_shown_and_the_others_are_counted() -> None:
     kept = tuple(feed(number, "invoices", State.FRESH) for number in range(100))
     few = kept[:90] + tuple(replace(each, state=State.BLOCKED, is_broken=True) for each in kept[90:93])
-    lines = shown(LiveTable(FleetView(few + kept[93:]), "title", [], dry_run=False, now=NOW), 100, 24)
+    lines = live(few + kept[93:])
     grid = lines[: lines.index("97 companies without a problem")]
     assert [text.split()[1] for text in grid if text.startswith("Company")] == ["090", "091", "092"]
 
     all_broken = tuple(replace(each, is_broken=True) for each in kept)
-    lines = shown(LiveTable(FleetView(all_broken), "title", [], dry_run=False, now=NOW), 100, 24)
+    lines = live(all_broken)
     assert any("more companies with a problem, which the page shows; 0 companies without" in text for text in lines)
 
 
 def test_the_live_table_shows_state_age_promise_and_dataset() -> None:
-    lines = shown(
-        LiveTable(FleetView((feed(1, "invoices", State.REFRESHING),)), "title", [], dry_run=False, now=NOW), 100, 24
-    )
+    lines = live([feed(1, "invoices", State.REFRESHING)])
     text = next(text for text in lines if "invoices" in text and "6 h" in text)
     assert text.split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
 
@@ -86,14 +92,14 @@ def test_no_column_is_left_out_because_of_long_names_or_reasons(width: int) -> N
     long = replace(
         feed(1, "banking-transactionCategories", State.REFRESHING), reason='due with its set "financial statements"'
     )
-    lines = shown(LiveTable(FleetView((long,)), "title", [], dry_run=False, now=NOW), width, 24)
+    lines = live([long], width)
     assert lines[-1].split()[-7:] == ["◐", "refreshing", "3", "min", "6", "h", "01234567"]
 
 
 def test_a_symbol_is_under_the_letter_of_its_data_type_which_the_legend_names() -> None:
     first = (feed(1, "balanceSheet", State.FRESH), feed(1, "banking-accounts", State.STALE))
     second = (feed(2, "banking-accounts", State.FRESH), feed(2, "invoices", State.BLOCKED))
-    lines = shown(LiveTable(FleetView(first + second), "title", [], dry_run=False, now=NOW), 100, 30)
+    lines = live(first + second, height=30)
     letters = next(text for text in lines if text.split() == ["a", "b", "c"])
     company = next(text for text in lines if text.startswith("Company 002"))
     assert company[letters.index("a")] == " "
@@ -113,33 +119,29 @@ def test_what_changed_just_now_stands_out() -> None:
 
 def test_the_summary_shows_why_a_data_type_cannot_be_fresh_with_an_unbroken_link() -> None:
     blocked = feed(1, "invoices", State.BLOCKED, f"the link to Xero has lapsed: {LONG_LINK}")
-    text = shown(summary(FleetView((blocked,)), 0, calls=3, codat_hours={}, dry_run=False), 80, 0)
+    text = summed_up(blocked)
     assert any(LONG_LINK in part for part in text)
     assert "Every data type that can be fresh is fresh." in text
 
 
 def test_the_summary_shows_the_decisions_under_each_part_of_the_policy() -> None:
-    fleet = FleetView((feed(1, "invoices", State.FRESH),))
-    text = shown(summary(fleet, 1, calls=3, codat_hours={}, dry_run=False), 80, 0)
+    text = summed_up(feed(1, "invoices", State.FRESH))
     assert any(part.split() == "[default] (freshness.toml:11) 1 of 1 not yet due: 1".split() for part in text)
 
 
 def test_the_summary_counts_a_feed_that_is_off_neither_as_a_promise_nor_as_a_problem() -> None:
-    fleet = FleetView((feed(1, "invoices", State.FRESH), feed(1, "taxRates", State.OFF, "the policy turns it off")))
-    text = shown(summary(fleet, 1, calls=3, codat_hours={}, dry_run=False), 120, 0)
+    text = summed_up(feed(1, "invoices", State.FRESH), feed(1, "taxRates", State.OFF, "the policy turns it off"))
     assert "1 of 1" in next(part for part in text if "[default]" in part)
     assert "Cannot be fresh:" not in text
 
 
 def test_the_summary_of_a_dry_run_shows_what_would_be_queued() -> None:
-    text = "\n".join(
-        shown(summary(FleetView((feed(1, "invoices", State.STALE),)), 0, calls=3, codat_hours={}, dry_run=True), 80, 0)
-    )
+    text = "\n".join(summed_up(feed(1, "invoices", State.STALE), dry_run=True))
     assert "would queue, not yet due (invoices)" in text
 
 
 def test_the_summary_shows_promises_by_rule_and_what_is_read_twice() -> None:
-    fleet = FleetView((feed(1, "invoices", State.FRESH), feed(1, "bills", State.STALE)))
-    text = "\n".join(shown(summary(fleet, 2, calls=3, codat_hours={"bills": 24, "items": 1}, dry_run=False), 120, 0))
-    assert "1 of 2" in next(part for part in text.splitlines() if "[default]" in part)
-    assert "Codat's own schedule also reads bills every 24 h." in text
+    feeds = feed(1, "invoices", State.FRESH), feed(1, "bills", State.STALE)
+    text = summed_up(*feeds, hours={"bills": 24, "items": 1})
+    assert "1 of 2" in next(part for part in text if "[default]" in part)
+    assert "Codat's own schedule also reads bills every 24 h." in "\n".join(text)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import local.run
 from local.errors import LocalRunError
 from local.processes import free_port, guarded_processes
 from local.settings import ROOT
-from tests.end_to_end.conftest import LONGEST_WAIT, wait_for
+from tests.end_to_end.conftest import LONGEST_WAIT, environment_of_run, wait_for
 
 RUN = [sys.executable, "-m", "local.run"]
 
@@ -21,15 +22,7 @@ RUN = [sys.executable, "-m", "local.run"]
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """The environment of a run with its own ports and folder."""
-    return {
-        **os.environ,
-        "PYTHONPATH": "functions",
-        "LOCAL_AWS_PORT": str(free_port()),
-        "SANDBOX_PORT": str(free_port()),
-        "PAGE_PORT": str(free_port()),
-        "LOCAL_FOLDER": str(tmp_path),
-        "AUTH": "true",  # ministack enforces the policies of the deployed roles.
-    }
+    return environment_of_run(tmp_path)
 
 
 def test_the_error_for_a_port_in_use_names_the_variable_that_changes_it(environment: dict[str, str]) -> None:
@@ -91,7 +84,27 @@ def test_a_server_that_stops_by_itself_ends_the_run_with_its_last_output(tmp_pat
     assert "bye" in raised.value.details
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_ends_by_itself_after_each_signal_to_stop(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def receive(_: object) -> int:
+        signal.raise_signal(number)
+        return 0
+
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for each in handlers:
+        signal.signal(each, signal.SIG_DFL)
+    monkeypatch.setattr(local.run, "run", receive)
+    try:
+        assert local.run.main() == 128 + number
+        assert {signal.getsignal(each) for each in handlers} == {signal.SIG_IGN}, "nothing interrupts the cleanup"
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGKILL])
 def test_however_a_run_ends_no_process_or_file_is_left(
     environment: dict[str, str], tmp_path: Path, ended_by: signal.Signals
 ) -> None:

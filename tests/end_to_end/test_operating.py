@@ -1,6 +1,5 @@
 """The operator's command line, with the deployed stack."""
 
-import base64
 import csv
 import json
 import os
@@ -20,7 +19,6 @@ import httpx
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from svix.webhooks import Webhook
 from typer.testing import CliRunner
 
 import stack_access.stack
@@ -32,7 +30,7 @@ from freshness.policy import compiled
 from local.settings import ROOT, Settings
 from local.stack import RunningStack
 from stack_access.stack import clock
-from tests.end_to_end.conftest import LONGEST_WAIT, answered, wait_for
+from tests.end_to_end.conftest import LONGEST_WAIT, Sandbox, answered, send_webhook, wait_for
 
 Freshness = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -267,42 +265,29 @@ def test_the_error_of_a_failed_command_is_a_sentence(
         assert "Traceback" not in run.stderr
 
 
-class Codat:
-    """The sandbox's admin API."""
+def consumer(sandbox: Sandbox) -> str:
+    """Return the id of the only webhook consumer."""
+    [found] = sandbox.http.get("/webhooks").json()["results"]
+    return str(found["id"])
 
-    def __init__(self, stack: RunningStack, http: httpx.Client) -> None:
-        self._stack = stack
-        self._http = http
 
-    @contextmanager
-    def set(self, **settings: object) -> Iterator[None]:
-        before = self._http.get("/sandbox/settings").json()
-        self._http.patch("/sandbox/settings", json=settings).raise_for_status()
-        try:
-            yield
-        finally:
-            self._http.patch("/sandbox/settings", json={name: before[name] for name in settings}).raise_for_status()
+@contextmanager
+def without_webhook(stack: RunningStack, sandbox: Sandbox) -> Iterator[None]:
+    sandbox.http.delete(f"/webhooks/{consumer(sandbox)}").raise_for_status()
+    try:
+        yield
+    finally:
+        stack.codat.register_webhook(stack.outputs.webhook_url)
 
-    def consumer(self) -> str:
-        [consumer] = self._http.get("/webhooks").json()["results"]
-        return str(consumer["id"])
 
-    @contextmanager
-    def without_webhook(self) -> Iterator[None]:
-        self._http.delete(f"/webhooks/{self.consumer()}").raise_for_status()
-        try:
-            yield
-        finally:
-            self._stack.codat.register_webhook(self._stack.outputs.webhook_url)
-
-    @contextmanager
-    def with_webhook_disabled(self) -> Iterator[None]:
-        path = f"/sandbox/webhooks/{self.consumer()}"
-        self._http.patch(path, json={"disabled": True}).raise_for_status()
-        try:
-            yield
-        finally:
-            self._http.patch(path, json={"disabled": False}).raise_for_status()
+@contextmanager
+def with_webhook_disabled(sandbox: Sandbox) -> Iterator[None]:
+    path = f"/sandbox/webhooks/{consumer(sandbox)}"
+    sandbox.http.patch(path, json={"disabled": True}).raise_for_status()
+    try:
+        yield
+    finally:
+        sandbox.http.patch(path, json={"disabled": False}).raise_for_status()
 
 
 @contextmanager
@@ -339,27 +324,11 @@ def schedule_off(stack: RunningStack) -> Iterator[None]:
 
 
 @contextmanager
-def signed_with_another_secret(stack: RunningStack, codat: Codat) -> Iterator[None]:
+def signed_with_another_secret(stack: RunningStack, sandbox: Sandbox) -> Iterator[None]:
     """Send a webhook that is signed with another secret than the stack's."""
-    now = datetime.now(UTC)
-    signature = Webhook("whsec_" + "A" * 32).sign("msg_other", now, "{}")
-    headers = {
-        "webhook-id": "msg_other",
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": signature,
-    }
-    with codat.set(webhooks_lost=1.0):
-        response = answered(lambda: httpx.post(stack.outputs.webhook_url, content="{}", headers=headers, timeout=60))
-        assert response.status_code == httpx.codes.UNAUTHORIZED
+    with sandbox.set(webhooks_lost=1.0):
+        assert send_webhook(stack.deployed, "whsec_" + "A" * 32) == httpx.codes.UNAUTHORIZED
         yield
-
-
-@contextmanager
-def quota_spent(stack: RunningStack, codat: Codat) -> Iterator[None]:
-    with codat.set(daily_quota=0):
-        yield
-    # The ticks would respect the written limits until midnight.
-    boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key={"name": {"S": "api limits"}})
 
 
 @contextmanager
@@ -387,27 +356,20 @@ def findings(freshness: Freshness) -> dict[str, str]:
     return {subject: finding["found"] for subject, finding in found.items() if finding["toDo"]}
 
 
-@pytest.fixture
-def codat(stack: RunningStack) -> Iterator[Codat]:
-    authorization = "Basic " + base64.b64encode(stack.codat.api_key.encode()).decode()
-    with httpx.Client(base_url=stack.codat.base_url, headers={"Authorization": authorization}, timeout=60) as http:
-        yield Codat(stack, http)
-
-
-def test_doctor_finds_each_problem_and_no_other(freshness: Freshness, stack: RunningStack, codat: Codat) -> None:
+def test_doctor_finds_each_problem_and_no_other(freshness: Freshness, stack: RunningStack, sandbox: Sandbox) -> None:
     outputs = stack.outputs
-    with codat.set(sync_schedule={}):
+    with sandbox.set(sync_schedule={}):
         assert findings(freshness) == {}
         for broken, subject, found in (
             (secret(outputs.codat_api_key_secret, "wrong"), "Codat's API key", "Codat refuses it"),
-            (codat.without_webhook(), "webhook", "Codat has none"),
-            (codat.with_webhook_disabled(), "webhook", "disabled"),
+            (without_webhook(stack, sandbox), "webhook", "Codat has none"),
+            (with_webhook_disabled(sandbox), "webhook", "disabled"),
             (secret(outputs.webhook_signing_secret, "wrong"), "webhooks' signing secret", "not one of Codat's"),
-            (signed_with_another_secret(stack, codat), "webhooks' signing secret", "it does not fit"),
+            (signed_with_another_secret(stack, sandbox), "webhooks' signing secret", "it does not fit"),
             (unusable_company_logged(stack), "unusable companies", "data of 1 could not be stored within a day: c-1"),
             (schedule_off(stack), f"schedule of {outputs.queue_refreshes_function}", "disabled"),
-            (codat.set(sync_schedule={"invoices": 24}), "Codat's own schedule", "invoices every 24 h"),
-            (quota_spent(stack, codat), "quota", "it is spent"),
+            (sandbox.set(sync_schedule={"invoices": 24}), "Codat's own schedule", "invoices every 24 h"),
+            (sandbox.with_quota(stack, 0), "quota", "it is spent"),
         ):
             with broken:
                 found_now = findings(freshness)

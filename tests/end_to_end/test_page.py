@@ -4,14 +4,10 @@ Some promises of the sandbox's companies are broken at first: a link has lapsed,
 missing, or a window of the policy is closed. The tests let all of that be solved, and look at the page meanwhile.
 """
 
-import base64
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-import boto3
-import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -19,7 +15,7 @@ from freshness.planning.decision import Reason
 from local.stack import RunningStack
 from local.watch import running_ticks
 from stack_access.stack import clock
-from tests.end_to_end.conftest import wait_for
+from tests.end_to_end.conftest import Sandbox, wait_for
 from tests.page.browser import chromium, opened, violations
 
 KEPT = re.compile("^Every promise is kept")
@@ -35,48 +31,31 @@ class Connection:
     platform: str
 
 
-class Codat:
-    """The sandbox's own API."""
+def obstructed(sandbox: Sandbox, obstacle: str) -> Connection:
+    """Return the first connection with an obstacle."""
+    return next(
+        Connection(each["companyId"], each["connectionId"], each["companyName"], each["platformName"])
+        for each in sandbox.http.get("/sandbox/state").json()["feeds"]
+        if obstacle in (each["obstacle"] or "")
+    )
 
-    def __init__(self, stack: RunningStack) -> None:
-        authorization = "Basic " + base64.b64encode(stack.codat.api_key.encode()).decode()
-        self.http = httpx.Client(base_url=stack.codat.base_url, headers={"Authorization": authorization}, timeout=60)
 
-    def obstructed(self, obstacle: str) -> Connection:
-        """Return the first connection with an obstacle."""
-        return next(
-            Connection(each["companyId"], each["connectionId"], each["companyName"], each["platformName"])
-            for each in self.http.get("/sandbox/state").json()["feeds"]
-            if obstacle in (each["obstacle"] or "")
-        )
+def change(sandbox: Sandbox, connection: Connection, **change: object) -> None:
+    """Change a connection."""
+    path = f"/sandbox/companies/{connection.company_id}/connections/{connection.connection_id}"
+    sandbox.http.patch(path, json=change).raise_for_status()
 
-    def is_reading(self, connection: Connection) -> bool:
-        """Return whether a dataset of a connection is running."""
-        feeds = self.http.get("/sandbox/state").json()["feeds"]
-        return any(each["isRunning"] for each in feeds if each["connectionId"] == connection.connection_id)
 
-    def change(self, connection: Connection, **change: object) -> None:
-        """Change a connection."""
-        path = f"/sandbox/companies/{connection.company_id}/connections/{connection.connection_id}"
-        self.http.patch(path, json=change).raise_for_status()
+def relink(sandbox: Sandbox, connection: Connection) -> None:
+    """Authorise a connection again, while no read with the earlier authorisation is running."""
 
-    def relink(self, connection: Connection) -> None:
-        """Authorise a connection again, while no read with the earlier authorisation is running."""
-        wait_for(lambda: not self.is_reading(connection))
-        self.change(connection, status="Deauthorized")
-        self.change(connection, status="Linked")
+    def is_idle() -> bool:
+        feeds = sandbox.http.get("/sandbox/state").json()["feeds"]
+        return not any(each["isRunning"] for each in feeds if each["connectionId"] == connection.connection_id)
 
-    @contextmanager
-    def spent(self, stack: RunningStack) -> Iterator[None]:
-        """Grant fewer calls a day than were made, during the block."""
-        self.http.patch("/sandbox/settings", json={"daily_quota": 1}).raise_for_status()
-        try:
-            yield
-        finally:
-            self.http.patch("/sandbox/settings", json={"daily_quota": None}).raise_for_status()
-            # The ticks would respect the recorded quota until midnight.
-            name = {"S": "api limits"}
-            boto3.client("dynamodb").delete_item(TableName=stack.outputs.control_table, Key={"name": name})
+    wait_for(is_idle)
+    for status in ("Deauthorized", "Linked"):
+        change(sandbox, connection, status=status)
 
 
 @pytest.fixture(scope="module")
@@ -86,24 +65,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def codat(stack: RunningStack) -> Iterator[Codat]:
-    codat = Codat(stack)
-    with codat.http:
-        yield codat
-
-
-@pytest.fixture(scope="module")
 def page(browser: Browser, stack: RunningStack) -> Iterator[Page]:
     with running_ticks(stack.deployed), opened(browser, stack.page_url) as page:
         yield page
 
 
 @pytest.fixture(scope="module")
-def lapsed(codat: Codat) -> Iterator[Connection]:
+def lapsed(sandbox: Sandbox) -> Iterator[Connection]:
     """A connection whose link has lapsed at first."""
-    connection = codat.obstructed("Deauthorized")
+    connection = obstructed(sandbox, "Deauthorized")
     yield connection
-    codat.change(connection, status="Deauthorized")
+    change(sandbox, connection, status="Deauthorized")
 
 
 def verdict(page: Page) -> Locator:
@@ -152,12 +124,12 @@ def test_what_the_console_of_the_sandbox_does_is_shown_by_the_page(
 
 
 @pytest.fixture(scope="module")
-def kept(page: Page, stack: RunningStack, codat: Codat, lapsed: Connection) -> Iterator[Page]:
+def kept(page: Page, stack: RunningStack, sandbox: Sandbox, lapsed: Connection) -> Iterator[Page]:
     """The page once everything that keeps a promise broken is solved."""
-    offline, refused = codat.obstructed("the machine is offline"), codat.obstructed("may not read this data type")
+    offline, refused = obstructed(sandbox, "the machine is offline"), obstructed(sandbox, "may not read this data type")
     for connection in (lapsed, refused):
-        codat.relink(connection)
-    codat.change(offline, machineOnline=True)
+        relink(sandbox, connection)
+    change(sandbox, offline, machineOnline=True)
 
     def settled() -> bool:
         for view in stack.queries.fleet(clock()).feeds:
@@ -169,15 +141,15 @@ def kept(page: Page, stack: RunningStack, codat: Codat, lapsed: Connection) -> I
 
     wait_for(settled)
     yield page
-    codat.change(offline, machineOnline=False)
+    change(sandbox, offline, machineOnline=False)
 
 
 def test_the_page_shows_that_a_link_lapses_and_returns_and_opens_what_is_clicked(
-    kept: Page, codat: Codat, lapsed: Connection
+    kept: Page, sandbox: Sandbox, lapsed: Connection
 ) -> None:
     page = kept
     page.evaluate("window.kept = true")
-    codat.change(lapsed, status="Deauthorized")
+    change(sandbox, lapsed, status="Deauthorized")
     why = f"the link to {lapsed.platform} has lapsed"
     must_act = f"{lapsed.company_name} must act, because {why}, but every promise is still kept."
     expect(verdict(page)).to_have_text(must_act)
@@ -190,15 +162,15 @@ def test_the_page_shows_that_a_link_lapses_and_returns_and_opens_what_is_clicked
     page.get_by_role("link", name="All companies").click()
     expect(verdict(page)).to_have_text(must_act)
 
-    codat.change(lapsed, status="Linked")
+    change(sandbox, lapsed, status="Linked")
     expect(verdict(page)).to_have_text(KEPT)
 
 
 def test_the_page_shows_that_the_quota_runs_out_and_returns(
-    kept: Page, codat: Codat, stack: RunningStack, lapsed: Connection
+    kept: Page, sandbox: Sandbox, stack: RunningStack, lapsed: Connection
 ) -> None:
     page, company = kept, stack.queries.find_company(lapsed.company_id)
-    with codat.spent(stack):
+    with sandbox.with_quota(stack, 1):
         stack.deployed.operations.request_refreshes(company, stack.queries.find_feeds(company))
         spent = "Today's quota of calls to Codat is spent until 00:00 UTC, but every promise is still kept."
         expect(verdict(page)).to_have_text(spent)

@@ -11,7 +11,7 @@ import pytest
 
 from local.processes import free_port, guarded_processes
 from local.settings import ROOT
-from tests.end_to_end.conftest import files_with
+from tests.end_to_end.conftest import environment_of_run, files_with
 
 RUN = [sys.executable, "-m", "local.run"]
 API_KEY = "canary-of-an-api-key"
@@ -35,17 +35,7 @@ def assert_key_is_nowhere(folder: Path) -> None:
 
 
 def test_a_dry_run_shows_what_it_would_queue_and_writes_the_key_nowhere(codat: str, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": "functions",
-        "LOCAL_AWS_PORT": str(free_port()),
-        "PAGE_PORT": str(free_port()),
-        "LOCAL_FOLDER": str(tmp_path),
-        "CODAT_BASE_URL": codat,
-        "CODAT_API_KEY": API_KEY,
-        "RUN_FOR": "15",
-        "AUTH": "true",  # ministack enforces the policies of the deployed roles.
-    }
+    environment = environment_of_run(tmp_path, CODAT_BASE_URL=codat, CODAT_API_KEY=API_KEY, RUN_FOR="15")
     with subprocess.Popen(RUN, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         output = ""
@@ -62,14 +52,7 @@ def test_a_dry_run_shows_what_it_would_queue_and_writes_the_key_nowhere(codat: s
 
 
 def test_a_wrong_key_is_reported_before_anything_is_deployed(codat: str, tmp_path: Path) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": "functions",
-        "LOCAL_AWS_PORT": str(free_port()),
-        "LOCAL_FOLDER": str(tmp_path),
-        "CODAT_BASE_URL": codat,
-        "CODAT_API_KEY": "another",
-    }
+    environment = environment_of_run(tmp_path, CODAT_BASE_URL=codat, CODAT_API_KEY="another")
     run = subprocess.run(RUN, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert "refuses the API key: check CODAT_API_KEY" in run.stdout

@@ -10,7 +10,7 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import boto3
 import httpx
 import pytest
-from standardwebhooks import Webhook
 
 from codat_sandbox.middleware import authorization
 from codat_sandbox.server import running_sandbox
@@ -32,7 +31,7 @@ from local.stack import RunningStack
 from local.watch import running_ticks
 from stack_access.stack import DeployedStack, clock
 from tests.end_to_end import lender as example
-from tests.end_to_end.conftest import answered, queue_of_events, received, wait_for
+from tests.end_to_end.conftest import is_due, queue_of_events, received, send_webhook, wait_for
 from tests.end_to_end.lender import Lender, deploy_lender
 from tests.packaging.conftest import built, install
 
@@ -226,11 +225,6 @@ def companies(
         control.release(lease, "a test")
 
 
-def is_due(feed: Feed) -> bool:
-    """Return whether a feed is to be refreshed now."""
-    return feed.due_at is not None and feed.due_at <= clock()
-
-
 def services(stack: DeployedStack) -> set[str]:
     """Return the dimension of all metrics that the function emitted which receives the webhooks of a stack."""
     group, found = stack.log_group(stack.outputs.receive_webhook_function), set[str]()
@@ -238,16 +232,6 @@ def services(stack: DeployedStack) -> set[str]:
         records = [event["message"] for event in page["events"] if '"_aws"' in event["message"]]
         found |= {json.loads(record)["service"] for record in records}
     return found
-
-
-def send(stack: DeployedStack, secret: str) -> int:
-    """Send a webhook that is signed with a secret to a stack, and return the status of the response."""
-    now, body = datetime.now(UTC), "{}"
-    signature = Webhook(secret).sign("m", now, body)
-    timestamp = str(int(now.timestamp()))
-    headers = {"webhook-id": "m", "webhook-timestamp": timestamp, "webhook-signature": signature}
-    url = stack.outputs.webhook_url
-    return answered(lambda: httpx.post(url, headers=headers, content=body, timeout=60)).status_code
 
 
 def companies_of(stack: DeployedStack) -> set[str]:
@@ -293,14 +277,14 @@ def test_the_events_of_a_stack_are_on_its_own_bus(
 def test_a_stack_accepts_only_webhooks_that_are_signed_with_its_own_secret(
     stack: RunningStack, staging: DeployedStack
 ) -> None:
-    assert send(staging, stack.codat.signing_secret) == httpx.codes.UNAUTHORIZED
-    assert send(staging, SIGNING_SECRET) == httpx.codes.ACCEPTED
-    assert send(stack.deployed, SIGNING_SECRET) == httpx.codes.UNAUTHORIZED
+    assert send_webhook(staging, stack.codat.signing_secret) == httpx.codes.UNAUTHORIZED
+    assert send_webhook(staging, SIGNING_SECRET) == httpx.codes.ACCEPTED
+    assert send_webhook(stack.deployed, SIGNING_SECRET) == httpx.codes.UNAUTHORIZED
 
 
 def test_the_metrics_of_a_stack_have_its_name(stack: RunningStack, staging: DeployedStack) -> None:
     for each, name in ((staging, NAME), (stack.deployed, "CodatFreshness")):
-        assert send(each, "whsec_Zm9yZ2VkZm9yZ2VkZm9yZ2VkZm9yZ2Vk") == httpx.codes.UNAUTHORIZED
+        assert send_webhook(each, "whsec_Zm9yZ2VkZm9yZ2VkZm9yZ2VkZm9yZ2Vk") == httpx.codes.UNAUTHORIZED
         assert wait_for(partial(services, each)) == {name}
 
 
@@ -328,10 +312,10 @@ def test_nothing_of_a_stack_is_seen_in_the_lenders_nor_of_that_in_others(
     assert all(known)
     assert sum(map(len, known)) == len(set[str]().union(*known))
     for secret in (stack.codat.signing_secret, SIGNING_SECRET):
-        assert send(lender.deployed, secret) == httpx.codes.UNAUTHORIZED
-    assert send(lender.deployed, LENDERS_SECRET) == httpx.codes.ACCEPTED
+        assert send_webhook(lender.deployed, secret) == httpx.codes.UNAUTHORIZED
+    assert send_webhook(lender.deployed, LENDERS_SECRET) == httpx.codes.ACCEPTED
     for each in (staging, stack.deployed):
-        assert send(each, LENDERS_SECRET) == httpx.codes.UNAUTHORIZED
+        assert send_webhook(each, LENDERS_SECRET) == httpx.codes.UNAUTHORIZED
     seen = {event["detail"].get("companyId") for queue in (events, domain_events) for event in received(queue)}
     assert seen.isdisjoint(known[-1])
 
@@ -350,12 +334,7 @@ def test_the_command_line_says_how_to_choose_a_stack_and_then_shows_its_companie
 
 
 def test_a_deployment_of_another_policy_wins_over_a_pushed_one_and_says_so_before(
-    stack: RunningStack,
-    staging: DeployedStack,
-    other_codat: Codat,
-    empty: Empty,
-    settings: Settings,
-    tmp_path: Path,
+    stack: RunningStack, staging: DeployedStack, other_codat: Codat, empty: Empty, settings: Settings, tmp_path: Path
 ) -> None:
     pushed = tmp_path / "pushed.toml"
     pushed.write_text(POLICY.replace('"1 hour"', '"2 hours"').replace('warn_after = "2 hours"', ""))

@@ -25,7 +25,7 @@ from local.codat import Codat
 from local.processes import Processes, free_port, guarded_processes
 from local.settings import ROOT
 from stack_access.stack import DeployedStack, clock
-from tests.end_to_end.conftest import queue_of_events, received, using_local_aws, wait_for
+from tests.end_to_end.conftest import is_due, queue_of_events, received, using_local_aws, wait_for
 
 NAME = "upgraded"
 SIGNING_SECRET = "whsec_dXBncmFkZWR1cGdyYWRlZHVwZ3Jh"
@@ -137,11 +137,6 @@ def ensure(deployed: DeployedStack, feed: Feed) -> None:
     with FreshnessClient(deployed.outputs.api_url) as client:
         asked = client.ensure_fresh(feed.company_id, [feed.data_type], max_age="1s", within="4m")
     asked.raise_if_not_fresh()
-
-
-def is_due(feed: Feed) -> bool:
-    """Return whether a feed is to be refreshed now."""
-    return feed.due_at is not None and feed.due_at <= clock()
 
 
 def key_of(dataset: Dataset) -> FeedKey:

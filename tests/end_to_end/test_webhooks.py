@@ -198,7 +198,6 @@ def _received_ids(sqs: "SQSClient", url: str) -> set[str]:
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
         received |= {json.loads(message["Body"])["detail"]["id"] for message in messages}
         sqs.delete_message_batch(
-            QueueUrl=url,
-            Entries=[{"Id": m["MessageId"], "ReceiptHandle": m["ReceiptHandle"]} for m in messages],
+            QueueUrl=url, Entries=[{"Id": m["MessageId"], "ReceiptHandle": m["ReceiptHandle"]} for m in messages]
         )
     return received
