@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 from standardwebhooks import Webhook
 
+import local.watch
 from codat_sandbox.middleware import authorization
 from freshness.domain.feeds.feed import Feed
 from local import local_aws
@@ -75,7 +76,6 @@ def files_with(text: str, *texts: str, below: Path) -> dict[str, set[str]]:
 
 
 def dead_letters(stack: RunningStack) -> str:
-    """Return the number of messages in the dead-letter queue of webhooks."""
     response = boto3.client("sqs").get_queue_attributes(
         QueueUrl=stack.outputs.webhook_dead_letter_queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )
@@ -102,7 +102,6 @@ def send_webhook(stack: DeployedStack, secret: str) -> int:
 
 
 def is_due(feed: Feed) -> bool:
-    """Return whether a feed is to be refreshed now."""
     return feed.due_at is not None and feed.due_at <= clock()
 
 
@@ -170,6 +169,13 @@ def stack(settings: Settings) -> Iterator[RunningStack]:
         yield running
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _ticks_follow_each_other_quickly() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local.watch, "TICK_SECONDS", 3.0)
+        yield
+
+
 @pytest.fixture(scope="package")
 def domain_events(stack: RunningStack) -> "tuple[SQSClient, str]":
     """A queue that receives every "Company data refreshed" of the stack's bus."""
@@ -187,7 +193,6 @@ def queue_of_events(name: str, bus: str, pattern: dict[str, list[str]]) -> "tupl
 
 
 def received(queue: "tuple[SQSClient, str]") -> list[dict[str, Any]]:
-    """Return all events in a queue."""
     sqs, url = queue
     found: list[dict[str, Any]] = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):

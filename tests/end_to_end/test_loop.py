@@ -40,17 +40,10 @@ def fresh_fleet(stack: RunningStack) -> Iterator[FleetView]:
         seen.append(stack.queries.fleet(clock()))
         return bool(seen[-1].feeds) and not seen[-1].overdue
 
-    with running_ticks(stack.deployed):
+    with running_ticks(stack.deployed) as ticks:
         wait_for(is_fresh)
+    ticks.join()
     yield seen[-1]
-
-
-def test_the_schedules_run_both_functions_by_themselves(stack: RunningStack) -> None:
-    functions = stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function
-    configurations = [boto3.client("lambda").get_function_configuration(FunctionName=name) for name in functions]
-    groups = [configuration["LoggingConfig"]["LogGroup"] for configuration in configurations]
-    logs: Any = boto3.client("logs")
-    wait_for(lambda: all(logs.describe_log_streams(logGroupName=name)["logStreams"] for name in groups))
 
 
 def test_every_feed_that_can_be_fresh_becomes_fresh(fresh_fleet: FleetView) -> None:

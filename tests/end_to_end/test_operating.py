@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from subprocess import PIPE
@@ -33,6 +34,12 @@ from stack_access.stack import clock
 from tests.end_to_end.conftest import LONGEST_WAIT, Sandbox, answered, send_webhook, wait_for
 
 Freshness = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def began() -> datetime:
+    """When the first of these tests began."""
+    return clock()
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +122,6 @@ def feed(freshness: Freshness, fleet: dict[str, Any]) -> dict[str, Any]:
 
 
 def output_of(run: subprocess.CompletedProcess[str]) -> Any:
-    """Return the JSON that a command printed."""
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
@@ -161,6 +167,19 @@ def test_explain_shows_the_promise_its_rule_and_the_decision(freshness: Freshnes
     assert explanation["action"]
     assert explanation["reason"]
     assert "Promise" in freshness("explain", feed["companyId"], feed["dataType"]).stdout
+
+
+def test_the_schedules_run_both_functions_by_themselves(stack: RunningStack, began: datetime) -> None:
+    since = round(began.timestamp() * 1000)
+
+    def has_run(function: str) -> bool:
+        """Return whether a function has logged anything since: nothing else has run it."""
+        group = stack.deployed.log_group(function)
+        events = boto3.client("logs").filter_log_events(logGroupName=group, startTime=since)["events"]
+        return any(event["timestamp"] >= since for event in events)
+
+    for function in (stack.outputs.check_freshness_function, stack.outputs.queue_refreshes_function):
+        wait_for(partial(has_run, function))
 
 
 def test_refresh_queues_once_and_explain_shows_its_dataset(freshness: Freshness, feed: dict[str, Any]) -> None:
@@ -266,7 +285,6 @@ def test_the_error_of_a_failed_command_is_a_sentence(
 
 
 def consumer(sandbox: Sandbox) -> str:
-    """Return the id of the only webhook consumer."""
     [found] = sandbox.http.get("/webhooks").json()["results"]
     return str(found["id"])
 

@@ -23,8 +23,6 @@ KEPT = re.compile("^Every promise is kept")
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A connection in the sandbox."""
-
     company_id: str
     connection_id: str
     company_name: str
@@ -41,7 +39,6 @@ def obstructed(sandbox: Sandbox, obstacle: str) -> Connection:
 
 
 def change(sandbox: Sandbox, connection: Connection, **change: object) -> None:
-    """Change a connection."""
     path = f"/sandbox/companies/{connection.company_id}/connections/{connection.connection_id}"
     sandbox.http.patch(path, json=change).raise_for_status()
 

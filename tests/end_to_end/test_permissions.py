@@ -38,7 +38,6 @@ def printed() -> dict[str, list[dict[str, Any]]]:
 
 
 def actions(statements: list[dict[str, Any]]) -> set[str]:
-    """Return the actions that statements allow."""
     listed = [each["Action"] for each in statements]
     return {action for each in listed for action in ([each] if isinstance(each, str) else each)}
 

@@ -235,7 +235,6 @@ def services(stack: DeployedStack) -> set[str]:
 
 
 def companies_of(stack: DeployedStack) -> set[str]:
-    """Return the ids of the companies in the tables of a stack."""
     return {company.company_id for company in stack.tables.companies.scan()}
 
 

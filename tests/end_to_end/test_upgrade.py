@@ -113,7 +113,6 @@ class Upgraded:
         return DeployedStack(boto3.Session(), NAME, policy, os.environ["AWS_ENDPOINT_URL"], file)
 
     def check(self, deployed: DeployedStack) -> None:
-        """Run the check until the stack has feeds."""
 
         def has_feeds() -> bool:
             # A tick is skipped while a scheduled one runs.
@@ -140,17 +139,14 @@ def ensure(deployed: DeployedStack, feed: Feed) -> None:
 
 
 def key_of(dataset: Dataset) -> FeedKey:
-    """Return the key of the feed of a dataset."""
     return dataset.company_id, dataset.data_type, dataset.connection_id
 
 
 def feeds(deployed: DeployedStack) -> dict[FeedKey, Feed]:
-    """Return all feeds of a stack, by their keys."""
     return {feed.key: feed for feed in deployed.tables.feeds.scan()}
 
 
 def was_read(feed: Feed, since: datetime) -> bool:
-    """Return whether a read of a feed has succeeded since a time."""
     return feed.succeeded_at is not None and feed.succeeded_at >= since
 
 
