@@ -15,6 +15,8 @@ _ASSUMED_ROLE = re.compile(r"(arn:[^:]*:sts::\d+:assumed-role/[^/]+)/.+")
 
 
 class Operation(StrEnum):
+    """An operation that is recorded in the audit."""
+
     REFRESH = "refresh"
     PAUSE = "pause"
     RESUME = "resume"
