@@ -53,6 +53,12 @@ OUTAGES = (NotPublished, ContentionError, BotoCoreError, ClientError)
 """The errors that a function fails with while AWS fails."""
 
 
+def reliable(**others: Any) -> Settings:
+    """Return settings of a Codat that has no companies yet, and whose reads succeed unless `others` says otherwise."""
+    succeeding = {"fails_first": 0, "not_supported": 0, "permissions_error": 0, "sync_schedule": {}}
+    return Settings.model_validate({"companies": 0, **succeeding, **others})
+
+
 class Crash(BaseException):
     """A function was killed between two of its calls."""
 
@@ -256,6 +262,12 @@ class Simulation:
                 move_to_dead_letters=self._move_to_dead_letters,
             )
         return False
+
+    def deliver_all(self) -> bool:
+        """Apply all webhooks that are pending, and return whether each was completed."""
+        bodies, self.pending = self.pending, []
+        completed = [self.deliver(body, Fuse()) for body in bodies]
+        return all(completed)
 
     def _move_to_dead_letters(self, _message: Message, error: Exception) -> bool:
         """Return whether a webhook is malformed; false if it failed because AWS did, so that it is delivered again.

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from codat_sandbox.model import ConnectionStatus
-from tests.page.world import HOUR, MINUTE, SETTINGS, World
+from tests.builders import HOUR, MINUTE
+from tests.page.world import SETTINGS, World
 
 
 def all_kept() -> World:

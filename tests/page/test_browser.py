@@ -14,8 +14,9 @@ from codat_sandbox.model import ConnectionStatus
 from freshness.app.page.read import page_view
 from freshness.app.page.render import Frame, Medium, render
 from stack_access.page_server import PageServer, serving
+from tests.builders import HOUR
 from tests.page.browser import chromium, opened, violations
-from tests.page.world import HOUR, SETTINGS, World
+from tests.page.world import SETTINGS, World
 from tests.unit.test_any_page import any_view
 
 UPDATE_EVERY = timedelta(milliseconds=300)

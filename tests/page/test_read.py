@@ -20,8 +20,9 @@ from freshness.aws.dynamodb import feeds
 from freshness.aws.dynamodb.companies import Companies
 from freshness.aws.dynamodb.feeds import Feeds
 from freshness.domain.slo.attainment import DAY, Breakdown
+from tests.builders import HOUR
 from tests.page.scenarios import SCENARIOS
-from tests.page.world import HOUR, World
+from tests.page.world import World
 
 FEW_MINUTES = timedelta(minutes=5)
 

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from stack_access.page_server import PageServer, serving
-from tests.page.world import MINUTE, World
+from tests.builders import MINUTE
+from tests.page.world import World
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
 from freshness.policy.loader import load
 from simulate.clock import SimulatedLoop
 from simulate.loop import OPERATOR, Fuse, Simulation
+from tests.builders import MINUTE
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 SETTINGS = Settings(
     companies=12,
     fresh_at_start=1,

@@ -13,8 +13,9 @@ from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 from stack_access.page_server import serving
+from tests.builders import MINUTE
 from tests.page.browser import chromium, opened, violations
-from tests.page.world import MINUTE, World
+from tests.page.world import World
 
 CONSOLE = "/sandbox/"
 

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from codat_sandbox.platforms import PLAID
-from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
 from freshness.aws.dynamodb.companies import Companies
@@ -20,15 +19,13 @@ from freshness.domain.companies.company import Company, ConnectionStatus
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.companies.listing import Listing
 from freshness.domain.feeds.feed import FeedKey
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OPERATOR, Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation, reliable
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={})
+SETTINGS = reliable()
 COMPANIES = 8
-POLICY = Policy.model_validate({"default": {"fresh_within": "7 days"}})
+POLICY = a_policy("7 days")
 Spoil = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 
 
@@ -137,7 +134,7 @@ def test_a_single_connection_that_two_lists_lack_is_deleted_and_continues_with_i
 
 def test_what_was_deleted_although_it_is_much_is_deleted_here_once_an_operator_confirms_it() -> None:
     async def run(loop: SimulatedLoop) -> None:
-        simulation = ListingSimulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "2 hours"}}))
+        simulation = ListingSimulation(loop, SETTINGS, a_policy("2 hours"))
         await simulation.pass_time(HOUR)
         gone = {company.id for company in simulation.backend.companies()[:6]}
         for company_id in gone:

@@ -14,10 +14,10 @@ from codat_sandbox.model import ConnectionStatus
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.slo.attainment import attained, hour_of
+from tests.builders import HOUR
 from tests.page.world import SETTINGS, World
 
 READ = {"how_fresh", "why_not_fresh", "who_must_act", "what_would_it_cost", "report"}
-HOUR = timedelta(hours=1)
 
 
 class InProcess:
@@ -79,66 +79,58 @@ def feeds(world: World, company: Company) -> dict[tuple[str, str], Feed]:
     return {(feed.data_type, feed.connection_id): feed for feed in of_company}
 
 
-@pytest.mark.parametrize("number", range(12))
-async def test_how_fresh_a_company_is(source: InProcess, world: World, number: int) -> None:
-    company = companies(world)[number]
-    answer = await ask(source.server([], 0), "how_fresh", company=company.name)
+async def test_how_fresh_each_company_is(source: InProcess, world: World) -> None:
+    for company in companies(world):
+        answer = await ask(source.server([], 0), "how_fresh", company=company.name)
 
-    known = feeds(world, company)
-    assert answer["companyId"] == company.company_id
-    assert {(each["dataType"], each["connectionId"]) for each in answer["dataTypes"]} == known.keys()
-    for each in answer["dataTypes"]:
-        age = known[each["dataType"], each["connectionId"]].age(world.now())
-        assert each["age"] == (None if age is None else age.total_seconds())
-
-
-@pytest.mark.parametrize("number", range(12))
-async def test_why_the_oldest_data_of_a_company_is_not_fresh(source: InProcess, world: World, number: int) -> None:
-    company = companies(world)[number]
-    oldest = max(feeds(world, company).values(), key=lambda feed: feed.age(world.now()) or timedelta.max)
-    answer = await ask(source.server([], 0), "why_not_fresh", company=company.company_id, data_type=oldest.data_type)
-
-    known = feeds(world, company)
-    assert {each["connectionId"] for each in answer["connections"]} == {
-        connection_id for data_type, connection_id in known if data_type == oldest.data_type
-    }
-    for each in answer["connections"]:
-        feed = known[oldest.data_type, each["connectionId"]]
-        connection = company.connections[feed.connection_id]
-        age = feed.age(world.now())
-        assert each["age"] == (None if age is None else age.total_seconds())
-        assert each["keepsPromise"] or each["promise"] is None or each["why"]
-        if feed.is_unsupported:
-            assert each["why"] == f"{connection.platform} does not have this data type"
-        elif feed.is_blocked(connection) and each["promise"] is not None and not each["keepsPromise"]:
-            assert each["turn"] == "customer"
+        known = feeds(world, company)
+        assert answer["companyId"] == company.company_id
+        assert {(each["dataType"], each["connectionId"]) for each in answer["dataTypes"]} == known.keys()
+        for each in answer["dataTypes"]:
+            age = known[each["dataType"], each["connectionId"]].age(world.now())
+            assert each["age"] == (None if age is None else age.total_seconds())
 
 
-@pytest.mark.parametrize("number", range(12))
-@pytest.mark.parametrize("max_age", ["1h", "7 days"])
-async def test_what_fresh_data_would_cost(source: InProcess, world: World, number: int, max_age: str) -> None:
-    company = companies(world)[number]
-    known = [feed for feed in feeds(world, company).values() if company.connections[feed.connection_id].is_linked]
-    types = sorted({feed.data_type for feed in known})[:3]
-    answer = await ask(
-        source.server([], 7),
-        "what_would_it_cost",
-        company=company.name,
-        data_types=types,
-        max_age=max_age,
-    )
+async def test_why_the_oldest_data_of_each_company_is_not_fresh(source: InProcess, world: World) -> None:
+    for company in companies(world):
+        known = feeds(world, company)
+        oldest = max(known.values(), key=lambda feed: feed.age(world.now()) or timedelta.max)
+        question = {"company": company.company_id, "data_type": oldest.data_type}
+        answer = await ask(source.server([], 0), "why_not_fresh", **question)
 
-    since = world.now() - (HOUR if max_age == "1h" else timedelta(days=7))
-    old = [
-        feed
-        for feed in known
-        if feed.data_type in types
-        and not (feed.as_of and not feed.as_of.is_estimated and feed.as_of.at >= since)
-        and not (feed.in_flight and feed.in_flight.at >= since)
-    ]
-    assert answer["refreshes"] == len(old)
-    assert answer["budgetLeft"] == 7
-    assert answer["callsOfCodatLeftToday"] == world.simulation.tables.control.api_limits().remaining
+        assert {each["connectionId"] for each in answer["connections"]} == {
+            connection_id for data_type, connection_id in known if data_type == oldest.data_type
+        }
+        for each in answer["connections"]:
+            feed = known[oldest.data_type, each["connectionId"]]
+            connection = company.connections[feed.connection_id]
+            age = feed.age(world.now())
+            assert each["age"] == (None if age is None else age.total_seconds())
+            assert each["keepsPromise"] or each["promise"] is None or each["why"]
+            if feed.is_unsupported:
+                assert each["why"] == f"{connection.platform} does not have this data type"
+            elif feed.is_blocked(connection) and each["promise"] is not None and not each["keepsPromise"]:
+                assert each["turn"] == "customer"
+
+
+@pytest.mark.parametrize(("max_age", "duration"), [("1h", HOUR), ("7 days", timedelta(days=7))])
+async def test_what_fresh_data_would_cost(source: InProcess, world: World, max_age: str, duration: timedelta) -> None:
+    since = world.now() - duration
+    for company in companies(world):
+        known = [feed for feed in feeds(world, company).values() if company.connections[feed.connection_id].is_linked]
+        types = sorted({feed.data_type for feed in known})[:3]
+        question = {"company": company.name, "data_types": types, "max_age": max_age}
+        answer = await ask(source.server([], 7), "what_would_it_cost", **question)
+
+        old = [
+            feed
+            for feed in known
+            if feed.data_type in types
+            and not (feed.as_of and not feed.as_of.is_estimated and feed.as_of.at >= since)
+            and not (feed.in_flight and feed.in_flight.at >= since)
+        ]
+        assert (answer["refreshes"], answer["budgetLeft"]) == (len(old), 7)
+        assert answer["callsOfCodatLeftToday"] == world.simulation.tables.control.api_limits().remaining
 
 
 async def test_who_must_act(source: InProcess, world: World) -> None:

@@ -18,6 +18,7 @@ from freshness.policy.policy import Policy
 from infra.settings import Deployment
 from local.settings import ROOT
 from simulate.clock import SimulatedLoop, simulate
+from tests.builders import a_policy
 from tests.simulation.metered import LOG_EVENT, Meter, MeteredSimulation, logged, size
 
 DAYS = 30.4
@@ -29,7 +30,7 @@ HOURS = 6
 """How long is simulated."""
 OFF = {"off": True, "fresh_within": "1 day"}
 IDLE = Policy.model_validate({"default": OFF})
-BUSY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+BUSY = a_policy("6 hours")
 WRITES, READS = 0.625e-6, 0.125e-6
 GB_SECONDS, INVOCATIONS = 0.0000133334, 0.20e-6
 HTTP_REQUESTS, SQS_REQUESTS, EVENTS, SCHEDULED, KMS_REQUESTS = 1.00e-6, 0.40e-6, 1.00e-6, 1.00e-6, 3.0e-6

@@ -8,36 +8,30 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from codat_sandbox.platforms import MYOB
-from codat_sandbox.settings import Settings
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Simulation
+from simulate.loop import Simulation, reliable
+from tests.builders import DAY, HOUR, MINUTE, a_policy
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 LONDON = ZoneInfo("Europe/London")
 EVERY = 5 * MINUTE
 """The time between ticks; in AWS they are a minute apart, which promises allow for."""
 WORKING_DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
 OFFICE = {"hours": "08:00 to 18:00", "days": WORKING_DAYS, "time_zone": "Europe/London"}
-POLICY = Policy.model_validate(
-    {
-        "default": {"fresh_within": "1 week"},
-        "rules": [{"name": "office", **OFFICE, "data_types": {"invoices": {"fresh_within": "2 hours"}}}],
-        "deadlines": [
-            {
-                "name": "ready",
-                "by": "09:00",
-                "days": WORKING_DAYS,
-                "time_zone": "Europe/London",
-                "fresh_within": "1 hour",
-                "data_types": ["balanceSheet"],
-            }
-        ],
-    }
+POLICY = a_policy(
+    "1 week",
+    rules=[{"name": "office", **OFFICE, "data_types": {"invoices": {"fresh_within": "2 hours"}}}],
+    deadlines=[
+        {
+            "name": "ready",
+            "by": "09:00",
+            "days": WORKING_DAYS,
+            "time_zone": "Europe/London",
+            "fresh_within": "1 hour",
+            "data_types": ["balanceSheet"],
+        }
+    ],
 )
-SETTINGS = Settings(
-    companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={}, never_synced=0, needs_relink=0
-)
+SETTINGS = reliable(never_synced=0, needs_relink=0)
 START = datetime(2026, 10, 22, 12, tzinfo=UTC)
 """A Thursday. Clocks in London go back on the Sunday after it."""
 

@@ -12,28 +12,24 @@ from freshness.domain.feeds.schedule import with_due_at
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
+from tests.builders import MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
 SETTINGS = Settings(companies=12, fails_first=0, sync_schedule={})
-BEFORE = Policy.model_validate(
-    {
-        "default": {"fresh_within": "1 day"},
-        "data_types": {
-            "bills": {"fresh_within": "2 hours"},
-            "invoices": {"fresh_within": "1 day"},
-            "payments": {"fresh_within": "1 day"},
-        },
-    }
+BEFORE = a_policy(
+    "1 day",
+    data_types={
+        "bills": {"fresh_within": "2 hours"},
+        "invoices": {"fresh_within": "1 day"},
+        "payments": {"fresh_within": "1 day"},
+    },
 )
-AFTER = Policy.model_validate(
-    {
-        "default": {"fresh_within": "1 day"},
-        "data_types": {
-            "bills": {"fresh_within": "2 hours"},
-            "invoices": {"fresh_within": "3 hours"},
-            "payments": {"off": True},
-        },
-    }
+AFTER = a_policy(
+    "1 day",
+    data_types={
+        "bills": {"fresh_within": "2 hours"},
+        "invoices": {"fresh_within": "3 hours"},
+        "payments": {"off": True},
+    },
 )
 
 
@@ -126,9 +122,7 @@ def test_a_tick_that_is_cut_short_is_continued_by_the_next() -> None:
 
 
 def test_a_data_type_that_a_policy_names_anew_is_kept_fresh() -> None:
-    named = Policy.model_validate(
-        {"default": {"fresh_within": "1 day"}, "data_types": {"custom.stock": {"fresh_within": "1 day"}}}
-    )
+    named = a_policy("1 day", data_types={"custom.stock": {"fresh_within": "1 day"}})
 
     async def main(loop: SimulatedLoop) -> None:
         simulation = await settled(loop)

@@ -7,26 +7,22 @@ from random import Random
 from codat_sandbox.companies import new_feeds
 from codat_sandbox.model import Dataset
 from codat_sandbox.platforms import PLAID, XERO
-from codat_sandbox.settings import Settings
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Simulation
+from simulate.loop import Simulation, reliable
+from tests.builders import DAY, HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BUDGETS = "custom.budgets"
-SETTINGS = Settings(
-    companies=0, fails_first=0, not_supported=0, sync_schedule={}, custom_data_types={"Xero": ("budgets",)}
-)
+SETTINGS = reliable(custom_data_types={"Xero": ("budgets",)})
 
 
 def simulation_of(policy: dict[str, object], hours: int = 8) -> Simulation:
     """Return a simulation of a company with two connections after some hours."""
 
     async def scenario(loop: SimulatedLoop) -> Simulation:
-        simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "1 day"}} | policy))
+        simulation = Simulation(loop, SETTINGS, a_policy("1 day", **policy))
         simulation.backend.add_company((XERO, PLAID), loop.clock())
         await simulation.run_for(hours * HOUR, every=MINUTE, random=Random(0))
         return simulation
@@ -117,7 +113,7 @@ def test_a_read_that_somebody_else_started_is_found_in_history_within_a_day() ->
     rule = {"name": "budgets", "platforms": ["Xero"], "data_types": {BUDGETS: {"fresh_within": "4 weeks"}}}
 
     async def scenario(loop: SimulatedLoop) -> tuple[Simulation, Dataset]:
-        policy = Policy.model_validate({"default": {"fresh_within": "4 weeks"}, "rules": [rule]})
+        policy = a_policy("4 weeks", rules=[rule])
         simulation = Simulation(loop, SETTINGS, policy)
         simulation.backend.add_company((XERO,), loop.clock())
         await simulation.run_for(HOUR, every=MINUTE, random=Random(0))

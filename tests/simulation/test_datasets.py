@@ -14,28 +14,17 @@ import cli.dataset
 from cli.commands import app
 from codat_sandbox.model import ConnectionStatus, RequestedBy
 from codat_sandbox.platforms import PLAID, DataType
-from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import NotFound, Queries
 from freshness.app.reading.views import FoundDataset
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.datasets.dataset import OUTCOMES, Outcome, Trigger
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import TIMEOUT, Fuse, Simulation
+from simulate.loop import TIMEOUT, Fuse, Simulation, reliable
+from tests.builders import MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
 SYNC = 3 * MINUTE
-SETTINGS = Settings(
-    companies=0,
-    fails_first=0,
-    not_supported=0,
-    permissions_error=0,
-    sync_schedule={},
-    sync_time_min=SYNC,
-    sync_time_max=SYNC,
-    latency=timedelta(milliseconds=10),
-)
-POLICY = Policy.model_validate({"default": {"fresh_within": "2 hours"}})
+SETTINGS = reliable(sync_time_min=SYNC, sync_time_max=SYNC, latency=timedelta(milliseconds=10))
+POLICY = a_policy("2 hours")
 BANK = replace(PLAID, data_types=(DataType.BANKING_ACCOUNTS, DataType.BANKING_TRANSACTIONS))
 Happen = Callable[[Simulation], None]
 
@@ -73,8 +62,7 @@ def found(simulation: Simulation, dataset_id: str) -> FoundDataset:
 
 def apply_webhooks(simulation: Simulation) -> None:
     simulation.collect()
-    while simulation.pending:
-        assert simulation.deliver(simulation.pending.pop(), Fuse())
+    assert simulation.deliver_all()
 
 
 @pytest.mark.parametrize("reports", ["webhook", "poll", "webhook poll", "poll webhook", "webhook webhook"])

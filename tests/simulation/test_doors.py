@@ -24,29 +24,35 @@ from freshness.app.reading.text import read_times
 from freshness.aws.metrics import Metric
 from freshness.domain.feeds.feed_values import State
 from stack_access.deployed_policies import DeployedPolicies
-from tests.page.world import HOUR, World
+from tests.builders import HOUR
+from tests.page.world import World
 
 
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
-    """Return a fleet of which two links have lapsed for so long that promises are broken, seen by every door."""
+@pytest.fixture(scope="module")
+def lapsed() -> Iterator[World]:
+    """Return a fleet of which two links have lapsed for so long that promises are broken."""
     made = World()
     made.pass_time(HOUR / 2)
     made.set_link(ConnectionStatus.DEAUTHORIZED)
     made.set_link(ConnectionStatus.DEAUTHORIZED, 1)
     made.pass_time(26 * HOUR, every=timedelta(minutes=15))
+    yield made
+    made.close()
 
-    tables = made.queries.services.tables
+
+@pytest.fixture
+def world(lapsed: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """Have every door open to the fleet."""
+    tables = lapsed.queries.services.tables
     stack = SimpleNamespace(
-        queries=made.queries,
+        queries=lapsed.queries,
         policies=DeployedPolicies(tables.policies, tmp_path / "none.toml"),
         links=lambda *_: [],
     )
     for module in (cli.status, cli.explain, cli.doctor, report):
         monkeypatch.setattr(module, "selected_stack", lambda _: stack)
-        monkeypatch.setattr(module, "clock", made.now)
-    yield made
-    made.close()
+        monkeypatch.setattr(module, "clock", lapsed.now)
+    return lapsed
 
 
 def printed(*arguments: str) -> str:

@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
 
 from codat_sandbox.platforms import XERO
-from codat_sandbox.settings import Settings
 from freshness.app.operations import Operations
 from freshness.domain.companies.pause import Pause
 from freshness.domain.feeds.freshness_request import FreshnessRequest
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OPERATOR, Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation, reliable
+from tests.builders import DAY, MINUTE, a_policy
 
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-SETTINGS = Settings(companies=3, fails_first=0, not_supported=0, machine_offline=0, sync_schedule={})
+SETTINGS = reliable(companies=3, machine_offline=0)
 
 
 def items(simulation: Simulation) -> Iterator[str]:
@@ -27,20 +24,18 @@ def items(simulation: Simulation) -> Iterator[str]:
 
 
 async def turn(simulation: Simulation) -> None:
-    """Let a quarter of an hour pass, with its ticks and webhooks."""
-    await simulation.advance(15 * MINUTE)
+    """Let half an hour pass, with its ticks and webhooks."""
+    await simulation.advance(30 * MINUTE)
     await simulation.check(Fuse())
     await simulation.queue(Fuse())
-    bodies, simulation.pending = simulation.pending, []
-    for body in bodies:
-        assert simulation.deliver(body, Fuse())
+    assert simulation.deliver_all()
 
 
 def test_of_an_erased_company_nothing_is_left_and_nothing_comes_back() -> None:
     async def scenario(loop: SimulatedLoop) -> None:
-        simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "6 hours"}}))
+        simulation = Simulation(loop, SETTINGS, a_policy("6 hours"))
         simulation.backend.add_company((XERO,), loop.clock())
-        for _ in range(40):
+        for _ in range(15):
             await turn(simulation)
         company, *others = [
             each for each in simulation.tables.companies.scan() if simulation.tables.feeds.of_company(each.company_id)
@@ -70,7 +65,7 @@ def test_of_an_erased_company_nothing_is_left_and_nothing_comes_back() -> None:
         assert operations.erase(company.company_id) == len(before)
         assert operations.erase(company.company_id) == 0
 
-        for _ in range(100):
+        for _ in range(50):
             assert not [item for item in items(simulation) if company.company_id in item or company.name in item]
             await turn(simulation)
         assert {each.company_id for each in others} <= {each.company_id for each in simulation.tables.companies.scan()}

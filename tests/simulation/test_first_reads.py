@@ -2,21 +2,18 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
 from random import Random
 
 import pytest
 
 from codat_sandbox.platforms import PLAID, DataType
-from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Simulation
+from simulate.loop import Simulation, reliable
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
-SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={})
+POLICY = a_policy("6 hours")
+SETTINGS = reliable()
 BANK = replace(PLAID, data_types=(DataType.BANKING_ACCOUNTS, DataType.BANKING_TRANSACTIONS))
 
 

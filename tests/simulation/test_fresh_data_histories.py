@@ -16,12 +16,11 @@ from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
 from freshness.app.ensure.problems import Problem
 from freshness.codat.client import Codat
 from freshness.domain.feeds.freshness_request import FeedState, FreshnessRequest
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OPERATOR, OUTAGES, Crash
+from tests.builders import MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
+POLICY = a_policy("1 week")
 SETTINGS = Settings(
     companies=0,
     sync_time_min=timedelta(seconds=2),

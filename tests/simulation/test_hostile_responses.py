@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -11,19 +10,15 @@ import pytest
 
 from codat_sandbox.platforms import PLAID, XERO
 from codat_sandbox.settings import Settings
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 PROMISE = 4 * HOUR
-POLICY = Policy.model_validate(
-    {
-        "default": {"fresh_within": "4 hours"},
-        "products": {"credit-model": {"data_types": ["invoices", "bills"]}},
-        "rules": [{"name": "budgets", "platforms": ["Xero"], "data_types": {"custom.budgets": {}}}],
-    }
+POLICY = a_policy(
+    "4 hours",
+    products={"credit-model": {"data_types": ["invoices", "bills"]}},
+    rules=[{"name": "budgets", "platforms": ["Xero"], "data_types": {"custom.budgets": {}}}],
 )
 SETTINGS = Settings(
     companies=0,

@@ -10,18 +10,16 @@ import pytest
 
 from codat_sandbox.model import Connection, ConnectionStatus
 from codat_sandbox.platforms import QUICKBOOKS_DESKTOP, XERO, Platform
-from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
 from freshness.domain.companies.company import Company
 from freshness.domain.feeds.feed_values import State
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import Fuse, Simulation, reliable
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={})
-POLICY = Policy.model_validate({"default": {"fresh_within": "2 hours"}})
+SETTINGS = reliable()
+POLICY = a_policy("2 hours")
 
 
 class Customer:
@@ -93,12 +91,7 @@ def test_refused_reads_that_heal_ask_nobody_and_each_lapse_is_published_with_its
     assert simulate(cast(Any, scenario)) == [{}, {"relink": 1, "back": 1}, {"relink": 2, "back": 2}]
 
 
-ONCE = Policy.model_validate(
-    {
-        "default": {"fresh_within": "2 hours"},
-        "rules": [{"name": "decide once", "platforms": ["Xero"], "read_once": True}],
-    }
-)
+ONCE = a_policy("2 hours", rules=[{"name": "decide once", "platforms": ["Xero"], "read_once": True}])
 
 
 @pytest.mark.parametrize("lost", [0.0, 1.0], ids=["with webhooks", "without any webhook"])

@@ -8,11 +8,11 @@ import pytest
 
 from codat_sandbox.settings import Settings
 from freshness.aws.clients import client
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
+from tests.builders import a_policy
 
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 hour"}})
+POLICY = a_policy("1 hour")
 
 
 def test_no_library_logs_the_calls_that_functions_make(

@@ -3,36 +3,21 @@
 import asyncio
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import pairwise
 from random import Random
 
 import httpx
 
 from codat_sandbox.model import Dataset, RequestedBy
-from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.operations import Operations
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation
+from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation, reliable
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 PROMISE = 4 * HOUR
-SETTINGS = Settings(
-    companies=60,
-    fails_first=0,
-    not_supported=0,
-    permissions_error=0,
-    needs_relink=0,
-    machine_offline=0,
-    never_synced=1,
-    sync_schedule={},
-)
-INVOICES = Policy.model_validate(
-    {"default": {"fresh_within": "4 hours"}, "data_types": {"invoices": {"fresh_within": "4 hours"}}}
-)
+SETTINGS = reliable(companies=60, needs_relink=0, machine_offline=0, never_synced=1)
+INVOICES = a_policy("4 hours", data_types={"invoices": {"fresh_within": "4 hours"}})
 ONE_COMPANY = SETTINGS.model_copy(update={"companies": 1})
 
 
@@ -60,7 +45,7 @@ def lose_responses(posts: int) -> Outcome:
         return is_lost
 
     async def scenario(loop: SimulatedLoop) -> Simulation:
-        simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": "4 hours"}}))
+        simulation = Simulation(loop, SETTINGS, a_policy("4 hours"))
         # Without the sync settings, each data type has a call of its own.
         simulation.sandbox.stubs.add(StubResponse(path="/profile/syncSettings", status=403, times=10**6))
         simulation.is_lost = is_lost
@@ -213,8 +198,7 @@ def test_a_dataset_whose_webhook_overtakes_the_response_is_recorded_and_not_read
         tick = asyncio.create_task(simulation.queue(Fuse()))
         while not tick.done():
             await simulation.advance(MINUTE / 240)
-            while simulation.pending:
-                simulation.deliver(simulation.pending.pop(), Fuse())
+            simulation.deliver_all()
         await simulation.run_for(10 * MINUTE, every=MINUTE, random=Random(1))
         return simulation
 

@@ -11,16 +11,11 @@ from codat_sandbox.platforms import QUICKBOOKS_DESKTOP
 from codat_sandbox.settings import Settings
 from freshness.app.reading.queries import Queries
 from freshness.domain.feeds.feed_values import State
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import Fuse, Simulation, reliable
+from tests.builders import DAY, HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-SETTINGS = Settings(
-    companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={}, machine_hours=(19, 7)
-)
+SETTINGS = reliable(machine_hours=(19, 7))
 
 
 class Observed:
@@ -28,7 +23,7 @@ class Observed:
 
     def __init__(self, loop: SimulatedLoop, settings: Settings) -> None:
         self.loop = loop
-        self.simulation = Simulation(loop, settings, Policy.model_validate({"default": {"fresh_within": "3 hours"}}))
+        self.simulation = Simulation(loop, settings, a_policy("3 hours"))
         self.company = self.simulation.backend.add_company((QUICKBOOKS_DESKTOP,), loop.clock())
 
     async def run(self, duration: timedelta) -> None:

@@ -8,29 +8,17 @@ import pytest
 
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import XERO, DataType
-from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.app.api.links import shared_links
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.app.ensure.problems import RelinkNeeded
 from freshness.domain.feeds.freshness_request import FreshnessRequest
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OPERATOR, Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation, reliable
+from tests.builders import MINUTE, SECOND, a_policy
 
-SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
-SETTINGS = Settings(
-    companies=0,
-    sync_time_min=8 * SECOND,
-    sync_time_max=12 * SECOND,
-    sync_schedule={},
-    fails_first=0,
-    fails_later=0,
-    not_supported=0,
-    permissions_error=0,
-    latency=SECOND / 5,
-)
+POLICY = a_policy("1 week")
+SETTINGS = reliable(sync_time_min=8 * SECOND, sync_time_max=12 * SECOND, fails_later=0, latency=SECOND / 5)
 CALLERS = 50
 ONE_TYPE = replace(XERO, data_types=(DataType.INVOICES,))
 
@@ -43,8 +31,7 @@ async def simulation_of_one(loop: SimulatedLoop) -> Simulation:
     await simulation.check(Fuse())
     await simulation.queue(Fuse())
     await simulation.advance(5 * MINUTE)
-    while simulation.pending:
-        simulation.deliver(simulation.pending.pop(), Fuse())
+    simulation.deliver_all()
     return simulation
 
 
@@ -81,8 +68,7 @@ def test_of_fifty_callers_about_a_lapsed_connection_one_reads_its_link_for_all(i
         [connection] = company.connections
         simulation.backend.set_connection_status(company.id, connection.id, ConnectionStatus.DEAUTHORIZED, loop.clock())
         await simulation.advance(SECOND)
-        while simulation.pending:
-            simulation.deliver(simulation.pending.pop(), Fuse())
+        simulation.deliver_all()
         await simulation.advance(MINUTE)
         if not is_answered:
             simulation.sandbox.stubs.add(StubResponse(path=f"/companies/{company.id}", status=500, times=10**6))
@@ -126,8 +112,7 @@ def test_of_fifty_callers_one_asks_codat_when_others_requested_the_copy() -> Non
         [company] = simulation.backend.companies()
         simulation.refresh_by_others(company.id, DataType.INVOICES, company.connections[0].id)
         await simulation.advance(MINUTE)
-        while simulation.pending:
-            simulation.deliver(simulation.pending.pop(), Fuse())
+        simulation.deliver_all()
         simulation.calls.clear()
         answers = await asyncio.gather(*(ask(simulation, number, max_age=5 * MINUTE) for number in range(CALLERS)))
         assert all(isinstance(answer, FreshnessRequest) and answer.is_fresh for answer in answers)

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 
 from codat_sandbox.settings import Settings
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Simulation
+from tests.builders import HOUR, MINUTE, a_policy
 
-HOUR = timedelta(hours=1)
-MINUTE = timedelta(minutes=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "3 hours"}, "data_types": {"bills": {"off": True}}})
+POLICY = a_policy("3 hours", data_types={"bills": {"off": True}})
 SETTINGS = Settings(
     companies=3,
     sync_time_min=timedelta(seconds=5),

@@ -11,15 +11,13 @@ from codat_sandbox.settings import Settings
 from freshness.app.ensure.accept import Ask, EnsureFresh
 from freshness.codat.client import Codat
 from freshness.domain.feeds.freshness_request import FeedState
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import OPERATOR, Fuse, Simulation
+from tests.builders import MINUTE, SECOND, a_policy
 
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
 MILLISECOND = timedelta(milliseconds=1)
 """Durations of syncs are kept to the millisecond."""
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
+POLICY = a_policy("1 week")
 SETTINGS = Settings(
     companies=0,
     sync_time_min=5 * SECOND,
@@ -74,13 +72,11 @@ class World:
                 await asyncio.sleep(0.3)
 
     async def keep_delivering(self, random: Random) -> None:
-        """Deliver each webhook within 2 seconds, and compare with the truth after each."""
+        """Deliver each webhook within 2 seconds, and compare with the truth."""
         while True:
             self.simulation.collect()
-            bodies, self.simulation.pending = self.simulation.pending, []
-            for body in bodies:
-                self.simulation.deliver(body, Fuse())
-                self.require_true()
+            self.simulation.deliver_all()
+            self.require_true()
             await asyncio.sleep(2 * random.random())
 
 
@@ -117,8 +113,7 @@ def test_when_others_requested_a_copy_is_asked_before_it_serves_a_caller(took: t
         simulation.pending.clear()
         simulation.refresh_by_others(truth.company.id, str(truth.data_type), truth.connection.id)
         await simulation.advance(took + MINUTE)
-        for body in simulation.pending:
-            simulation.deliver(body, Fuse())
+        simulation.deliver_all()
         simulation.calls.clear()
         services, now = simulation.services(Fuse()), simulation.clock()
         ensure = EnsureFresh(services=services)

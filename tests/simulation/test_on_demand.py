@@ -1,7 +1,7 @@
 """Feeds that callers wait for: how often they are queued, however many functions decide to queue them."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import cast
 from uuid import UUID
@@ -14,18 +14,15 @@ from freshness.codat.errors import Temporary, Unreadable
 from freshness.codat.models import PullOperation
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckNeeded
-from freshness.domain.feeds.facts import DataWanted, ReadEnded
+from freshness.domain.feeds.facts import DataWanted
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import Wanted
 from freshness.planning.decision import Action, Decision, Reason
-from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
-from tests.builders import a_connection
+from tests.builders import MINUTE, NOON, a_connection, a_policy, a_read
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+POLICY = a_policy("6 hours")
 
 
 class World:
@@ -59,16 +56,7 @@ class World:
         )
 
     def end(self) -> None:
-        read = ReadEnded(
-            company_id="company",
-            connection_id="connection",
-            data_type="invoices",
-            at=self.now,
-            state="Complete",
-            records_modified=True,
-            is_first=False,
-        )
-        self.recorder.record_feed(self.feed, self.company, read)
+        self.recorder.record_feed(self.feed, self.company, a_read(self.now))
 
     async def queue(
         self, company_id: str, data_type: str, connection_id: str, key: UUID, *, on_demand: bool

@@ -9,31 +9,20 @@ import pytest
 
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import PLAID, XERO, DataType
-from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.codat.http import TRIES
 from freshness.domain.feeds.feed import Feed
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import Fuse, Simulation, reliable
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 TWO_TYPES = replace(XERO, data_types=(DataType.BILLS, DataType.INVOICES))
-SETTINGS = Settings(
-    companies=0,
-    fails_first=0,
-    fails_later=0,
-    not_supported=0,
-    machine_offline=0,
-    sync_schedule={},
-    latency=MINUTE / 600,
-)
+SETTINGS = reliable(fails_later=0, machine_offline=0, latency=MINUTE / 600)
 
 
 def simulation_with(loop: SimulatedLoop, companies: int, fresh_within: str) -> Simulation:
     """Return a simulation of companies that are connected to Xero."""
-    simulation = Simulation(loop, SETTINGS, Policy.model_validate({"default": {"fresh_within": fresh_within}}))
+    simulation = Simulation(loop, SETTINGS, a_policy(fresh_within))
     # Where the sync settings cannot be read, data/all is not used: each data type has a call of its own.
     forbidden = StubResponse(path="/profile/syncSettings", status=403, times=10**6)
     simulation.sandbox.stubs.add(forbidden)
@@ -67,8 +56,8 @@ def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_
             company.id, connection.id, ConnectionStatus.LINKED, simulation.loop.clock()
         )
         await simulation.advance(timedelta(seconds=1))
-        bodies, simulation.pending = simulation.pending, []
-        assert [simulation.deliver(body, Fuse()) for body in bodies]
+        assert simulation.pending
+        assert simulation.deliver_all()
         await check
         await simulation.advance(5 * MINUTE)
         await simulation.check(Fuse(), listing=False)
@@ -77,14 +66,13 @@ def test_a_connection_linked_while_its_company_is_checked_gets_its_feeds_within_
     simulate(scenario)
 
 
-@pytest.mark.parametrize("companies", [12, 40])
-def test_500s_for_one_data_type_leave_the_other_data_types_fresh(companies: int) -> None:
+def test_500s_for_one_data_type_leave_the_other_data_types_fresh() -> None:
     async def scenario(loop: SimulatedLoop) -> None:
-        simulation = simulation_with(loop, companies, "90 minutes")
+        simulation = simulation_with(loop, 40, "90 minutes")
         failing = StubResponse(method="POST", path="*/data/queue/invoices", status=500, times=10**6)
         simulation.sandbox.stubs.add(failing)
         ages = []
-        for _ in range(8):
+        for _ in range(5):
             await simulation.run_for(HOUR / 2, every=MINUTE, random=Random(0))
             ages.append(oldest(simulation, besides="invoices"))
         assert max(ages) <= 90 * MINUTE
@@ -169,8 +157,7 @@ def test_companies_about_which_calls_hang_make_no_refresh_of_the_others_late() -
     simulate(scenario)
 
 
-@pytest.mark.parametrize("is_answered", [True, False], ids=["500", "no response"])
-@pytest.mark.parametrize("companies", [5, 20])
+@pytest.mark.parametrize(("companies", "is_answered"), [(5, False), (20, True)], ids=["5-no response", "20-500"])
 def test_after_an_outage_every_promise_is_kept_again_within_two_ticks(companies: int, is_answered: bool) -> None:
     async def scenario(loop: SimulatedLoop) -> None:
         simulation = simulation_with(loop, 0, "20 minutes")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
@@ -26,9 +26,9 @@ from simulate.clock import SimulatedLoop, simulate
 from simulate.loop import Fuse, Simulation
 from stack_access.outputs import Outputs
 from stack_access.stack import DeployedStack
+from tests.builders import DAY, MINUTE, a_policy
 
 FILE = Path(__file__).parents[2] / "freshness.toml"
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 PRICES = """
 [prices]
 Xero = "0.50 USD per GB, 3 MB a refresh"
@@ -121,7 +121,7 @@ def test_what_is_due_now_is_what_the_next_tick_queues() -> None:
 
 
 def test_a_promise_that_cannot_be_kept_is_named_with_its_reason() -> None:
-    tight = Policy.model_validate({"default": {"fresh_within": "10 minutes"}, "budget": {"share_of_quota": 0.05}})
+    tight = a_policy("10 minutes", budget={"share_of_quota": 0.05})
 
     def test(fleet: Fleet) -> None:
         [unkept] = plan(fleet, tight).unkept
@@ -133,7 +133,7 @@ def test_a_promise_that_cannot_be_kept_is_named_with_its_reason() -> None:
 
 def test_a_rule_that_matches_nothing_is_named() -> None:
     rule = {"name": "gold", "tags": {"plan": "gold"}, "fresh_within": "1 hour"}
-    policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "rules": [rule]})
+    policy = a_policy("1 day", rules=[rule])
 
     def test(fleet: Fleet) -> None:
         [sentence] = plan(fleet, policy).matches_nothing
@@ -144,7 +144,7 @@ def test_a_rule_that_matches_nothing_is_named() -> None:
 
 def test_the_effect_of_another_policy_names_what_it_tightens_and_loosens() -> None:
     def policy(**data_types: dict[str, Any]) -> Policy:
-        return Policy.model_validate({"default": {"fresh_within": "1 day"}, "data_types": data_types})
+        return a_policy("1 day", data_types=data_types)
 
     six_hours = {"fresh_within": "6 hours"}
     before = policy(invoices=six_hours, bills=six_hours)

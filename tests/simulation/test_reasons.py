@@ -14,14 +14,12 @@ from freshness.app.reading.diagnosis import Turn
 from freshness.app.reading.queries import Queries
 from freshness.app.reading.views import FeedView
 from freshness.domain.feeds.feed_values import State
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import Fuse, Simulation, reliable
+from tests.builders import HOUR, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, permissions_error=0, sync_schedule={})
-POLICY = Policy.model_validate({"default": {"fresh_within": "2 hours"}})
+SETTINGS = reliable()
+POLICY = a_policy("2 hours")
 
 
 def seen(settings: Settings, duration: timedelta, lost: float) -> tuple[list[FeedView], Counter[str]]:

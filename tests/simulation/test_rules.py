@@ -19,13 +19,11 @@ from freshness.domain.companies.pause import Pause
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.planning.sync_durations import SyncDurations
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation
+from simulate.loop import OPERATOR, TIMEOUT, Fuse, Simulation, reliable
+from tests.builders import DAY, MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-DAY = timedelta(days=1)
-SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, machine_offline=0, sync_schedule={})
+SETTINGS = reliable(machine_offline=0)
 ON_FIRST_LINK = set(XERO.data_types) & FETCH_ON_FIRST_LINK
 
 
@@ -39,25 +37,18 @@ def run(
     """Run a scenario that begins with one company, whose first syncs have just ended and were reported."""
 
     async def main(loop: SimulatedLoop) -> Simulation:
-        policy = Policy.model_validate({"default": {"fresh_within": fresh_within}})
+        policy = a_policy(fresh_within)
         simulation = Simulation(loop, settings, policy)
         simulation.backend.add_company(platforms, loop.clock())
         await simulation.advance(MINUTE)
         await simulation.check(Fuse())
-        deliver(simulation)
+        assert simulation.deliver_all()
         simulation.calls.clear()
         simulation.tallies.clear()
         await scenario(simulation)
         return simulation
 
     return simulate(main)
-
-
-def deliver(simulation: Simulation) -> None:
-    """Deliver all pending webhooks."""
-    bodies, simulation.pending = simulation.pending, []
-    for body in bodies:
-        assert simulation.deliver(body, Fuse())
 
 
 def test_what_data_all_would_queue_is_queued_by_it_if_all_of_it_is_due() -> None:
@@ -83,7 +74,7 @@ def test_data_all_is_not_used_where_it_would_queue_what_is_not_due() -> None:
         feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
         simulation.refresh_by_others(feed.company_id, DataType.INVOICES, feed.connection_id)
         await simulation.advance(timedelta(hours=1))
-        deliver(simulation)
+        assert simulation.deliver_all()
         await simulation.queue(Fuse())
 
     simulation = run(scenario)
@@ -260,7 +251,7 @@ def test_a_refresh_by_others_that_a_webhook_reports_is_counted_too() -> None:
         feed = next(feed for feed in simulation.feeds() if feed.data_type == DataType.INVOICES)
         simulation.refresh_by_others(feed.company_id, DataType.INVOICES, feed.connection_id)
         await simulation.advance(MINUTE)
-        deliver(simulation)
+        assert simulation.deliver_all()
 
     assert run(scenario).tallies[Metric.REFRESHES_BY_OTHERS] == 1
 
@@ -318,7 +309,7 @@ def test_a_data_type_of_a_product_that_the_account_reads_on_first_link_is_logged
 ) -> None:
     async def scenario(loop: SimulatedLoop) -> Simulation:
         products = {"model": {"data_types": ["invoices", "payments"]}}
-        policy = Policy.model_validate({"default": {"fresh_within": "1 day"}, "products": products})
+        policy = a_policy("1 day", products=products)
         simulation = Simulation(loop, SETTINGS, policy)
         for _ in range(4):
             await simulation.check(Fuse())
@@ -338,7 +329,7 @@ def test_a_machine_that_is_offline_for_days_causes_few_calls() -> None:
         simulation.backend.change_connection(
             company.id, company.connections[0].id, simulation.loop.clock(), machine_online=False
         )
-        await simulation.run_for(5 * DAY, every=5 * MINUTE, random=Random(0), skips_idle=True)
+        await simulation.run_for(3 * DAY, every=5 * MINUTE, random=Random(0), skips_idle=True)
         simulation.backend.change_connection(
             company.id, company.connections[0].id, simulation.loop.clock(), machine_online=True
         )

@@ -4,15 +4,13 @@ from datetime import datetime, timedelta
 
 from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.platforms import PLAID
-from codat_sandbox.settings import Settings
 from freshness.domain.feeds.feed import FeedKey
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import Fuse, Simulation
+from simulate.loop import Fuse, Simulation, reliable
+from tests.builders import MINUTE, a_policy
 
-MINUTE = timedelta(minutes=1)
-SETTINGS = Settings(companies=0, fails_first=0, not_supported=0, sync_schedule={})
-POLICY = Policy.model_validate({"default": {"fresh_within": "7 days"}})
+SETTINGS = reliable()
+POLICY = a_policy("7 days")
 
 
 def _succeeded(simulation: Simulation) -> dict[FeedKey, datetime | None]:

@@ -5,26 +5,15 @@ from datetime import timedelta
 import pytest
 
 from codat_sandbox.platforms import XERO
-from codat_sandbox.settings import Settings
 from estimate.memory_dynamodb import ConditionalCheckFailedException, MemoryDynamoDB
 from freshness.app.ensure.accept import Ask, EnsureFresh, Progress
-from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
-from simulate.loop import OPERATOR, Fuse, Simulation
+from simulate.loop import OPERATOR, Fuse, Simulation, reliable
+from tests.builders import MINUTE, SECOND, a_policy
 
-SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 week"}})
+POLICY = a_policy("1 week")
 SYNC = 20 * SECOND
-SETTINGS = Settings(
-    companies=0,
-    sync_time_min=SYNC,
-    sync_time_max=SYNC,
-    sync_schedule={},
-    fails_first=0,
-    not_supported=0,
-    permissions_error=0,
-    never_synced=0,
-)
+SETTINGS = reliable(sync_time_min=SYNC, sync_time_max=SYNC, never_synced=0)
 MOST_CALLS = 60
 """Of DynamoDB, for five feeds: 3 to record who asks, 38 to queue the reads and to record that they run and how they
 end, 2 for each poll, and what it takes to accept and to end the request."""
@@ -65,10 +54,7 @@ def test_a_caller_who_waits_for_five_feeds_makes_few_calls_and_no_write_that_fai
         await simulation.queue(Fuse())
         for _ in range(4):
             await simulation.advance(5 * MINUTE)
-            simulation.collect()
-            for body in simulation.pending:
-                simulation.deliver(body, Fuse())
-            simulation.pending.clear()
+            simulation.deliver_all()
             await simulation.check(Fuse())
             with monkeypatch.context() as patch:
                 patch.setattr(MemoryDynamoDB, "_require", note)

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -19,13 +19,10 @@ from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetRequested
 from freshness.domain.feeds.feed import Feed
-from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.builders import a_connection
+from tests.builders import MINUTE, NOON, a_connection, a_policy
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+POLICY = a_policy("6 hours")
 TYPES = [f"type{number}" for number in range(10)]
 LAST = 20
 LONG = timedelta(hours=1)

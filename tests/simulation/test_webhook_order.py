@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from random import Random
 from typing import Any
@@ -22,16 +22,13 @@ from freshness.domain.datasets.sync_history import Sync
 from freshness.domain.feeds.facts import DatasetRequested, DataWritten, Rescheduled
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.transitions.notifications import CompanyDataRefreshed, ConnectionBack, Notification, RelinkNeeded
-from freshness.policy.policy import Policy
 from tests import webhook_bodies as bodies
-from tests.builders import a_connection
+from tests.builders import MINUTE, NOON, a_connection, a_policy
 from tests.integration.recording_bus import RecordingBus
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
 LATER = NOON + timedelta(days=16)
 TOMORROW = LATER + timedelta(days=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+POLICY = a_policy("6 hours")
 CONNECTIONS = ("xero", "plaid")
 DATA_TYPES = ("invoices", "bills")
 
@@ -229,7 +226,7 @@ def test_a_refresh_is_published_once_although_its_feed_is_written_by_another_fun
     assert [type(each) for each in world.bus.published] == [CompanyDataRefreshed]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(sent=st.lists(messages, min_size=2, max_size=8), deleted=st.lists(deletions, max_size=2), seed=st.integers())
 def test_webhooks_in_any_order_and_any_number_of_times_leave_the_same_tables(
     sent: list[str], deleted: list[str], seed: int
