@@ -1,9 +1,9 @@
-"""Fixtures of real parts: DynamoDB's protocol by a local AWS, and Codat's API by the sandbox."""
+"""Fixtures: Codat's API by the sandbox over HTTP, and AWS by a local AWS, apart from tables, which may be in memory."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 from uuid import uuid4
 
 import boto3
@@ -12,14 +12,12 @@ import pytest
 from botocore.config import Config
 
 from codat_sandbox.server import running_sandbox
+from estimate.memory_dynamodb import tables_in_memory
 from freshness.aws.dynamodb.tables import TableNames, Tables
 from local import local_aws
 from local.processes import free_port, guarded_processes
 from tests.integration.deployed import API_KEY, SETTINGS, Deployed
-from tests.integration.roles import Roles, enforce, synthesise_once, template
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from tests.integration.roles import MemoryDynamoDBWithRoles, Roles, enforce, synthesise_once, template
 
 KINDS = ("companies", "feeds", "datasets", "control")
 
@@ -47,43 +45,6 @@ def _template(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
     synthesise_once(own if worker_id == "master" else own.parent)
 
 
-@pytest.fixture(scope="session")
-def table_definitions(_template: None) -> list[dict[str, Any]]:
-    """Return the keys and indexes of the tables as the stack defines them."""
-    kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
-    return [
-        {"TableName": name} | {key: value for key, value in properties.items() if key in kept}
-        for name, properties in sorted(template().properties("AWS::DynamoDB::Table").items())
-    ]
-
-
-@pytest.fixture(scope="session")
-def dynamodb(aws: None) -> "DynamoDBClient":
-    """Return a client for the local DynamoDB."""
-    return boto3.client("dynamodb")
-
-
-@pytest.fixture(scope="session")
-def make_tables(dynamodb: "DynamoDBClient", table_definitions: list[dict[str, Any]]) -> Callable[[], Tables]:
-    """Return a function that creates empty tables."""
-
-    def make() -> Tables:
-        names: dict[str, str] = {}
-        for definition in table_definitions:
-            kind = next(kind for kind in KINDS if kind in definition["TableName"].lower())
-            names[kind] = f"{kind}-{uuid4().hex}"
-            dynamodb.create_table(**definition | {"TableName": names[kind]})
-        return Tables.open(dynamodb, TableNames(**names))
-
-    return make
-
-
-@pytest.fixture
-def tables(make_tables: Callable[[], Tables]) -> Tables:
-    """Return empty tables for one test."""
-    return make_tables()
-
-
 @pytest.fixture(autouse=True)
 def roles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Roles]:
     """Enforce the roles of all handlers, and fail a test in which one makes a call that its role does not allow."""
@@ -94,7 +55,25 @@ def roles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Roles]:
 
 
 @pytest.fixture
-def deployed(tables: Tables, monkeypatch: pytest.MonkeyPatch, roles: Roles) -> Iterator[Deployed]:
+def tables(roles: Roles) -> Tables:
+    """Return empty tables in memory for one test, of whose calls the roles are enforced too."""
+    return tables_in_memory(cast(Any, MemoryDynamoDBWithRoles(roles)))
+
+
+@pytest.fixture
+def stored_tables(aws: None) -> Tables:
+    """Return empty tables for one test in the local AWS, with the keys and indexes of the stack's."""
+    kept = ("KeySchema", "AttributeDefinitions", "GlobalSecondaryIndexes", "BillingMode")
+    dynamodb, names = boto3.client("dynamodb"), dict[str, str]()
+    for table, properties in sorted(template().properties("AWS::DynamoDB::Table").items()):
+        kind = next(kind for kind in KINDS if kind in table.lower())
+        names[kind] = f"{kind}-{uuid4().hex}"
+        dynamodb.create_table(TableName=names[kind], **{name: properties[name] for name in kept if name in properties})
+    return Tables.open(dynamodb, TableNames(**names))
+
+
+@pytest.fixture
+def deployed(aws: None, tables: Tables, monkeypatch: pytest.MonkeyPatch, roles: Roles) -> Iterator[Deployed]:
     """Return the functions, with empty tables and a sandbox for one test."""
     with running_sandbox(SETTINGS, API_KEY) as sandbox:
         yield Deployed(tables, sandbox, monkeypatch, roles)

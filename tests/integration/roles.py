@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
+from threading import Lock
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ import queue_refreshes
 import receive_webhook
 import serve_api
 import show_page
+from estimate.memory_dynamodb import Item, MemoryDynamoDB
 from tests.infra.conftest import synthesise
 from tests.infra.template import Template, parameter, shown
 
@@ -99,12 +101,11 @@ class Roles:
         finally:
             _function.reset(before)
 
-    def check(self, client: BaseClient, operation: str, request: dict[str, Any]) -> None:
+    def check(self, service: str, operation: str, request: dict[str, Any]) -> None:
         """Raise the error of AWS, if the role that is assumed does not allow a call."""
         function = _function.get()
         if function is None:
             return
-        service = str(client.meta.service_model.endpoint_prefix)
         for action, resource in _actions(function, operation, request):
             permission = (f"{service}:{action}", resource)
             is_allowed = permission in allowed(function) and (function, permission) not in self.denied
@@ -113,6 +114,36 @@ class Roles:
                 message = f"{function} may not {permission}"
                 raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, operation)
             self.used.add((function, permission))
+
+
+class MemoryDynamoDBWithRoles:
+    """Tables in memory that threads share, with each call checked against the role that is assumed."""
+
+    exceptions = MemoryDynamoDB.exceptions
+
+    def __init__(self, roles: Roles) -> None:
+        self._roles, self._dynamodb, self._lock = roles, MemoryDynamoDB(), Lock()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation = getattr(self._dynamodb, name)
+
+        def call(**request: Any) -> Any:
+            self._roles.check("dynamodb", name.title().replace("_", ""), request)
+            with self._lock:
+                return operation(**request)
+
+        return call
+
+    def get_paginator(self, operation: str) -> SimpleNamespace:
+        """Return the paginator of `query` or `scan`."""
+        paginate = self._dynamodb.get_paginator(operation).paginate
+
+        def pages(**request: Any) -> list[Item]:
+            self._roles.check("dynamodb", operation.title(), request)
+            with self._lock:
+                return list(paginate(**request))
+
+        return SimpleNamespace(paginate=pages)
 
 
 def _actions(function: str, operation: str, request: dict[str, Any]) -> set[tuple[str, str]]:
@@ -149,7 +180,7 @@ def enforce(roles: Roles, patch: pytest.MonkeyPatch) -> None:
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def checked(client: BaseClient, operation: str, request: dict[str, Any]) -> Any:
-        roles.check(client, operation, request)
+        roles.check(client.meta.service_model.endpoint_prefix, operation, request)
         return call(client, operation, request)
 
     patch.setattr(BaseClient, "_make_api_call", checked)

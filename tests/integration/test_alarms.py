@@ -3,18 +3,16 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import boto3
 import pytest
-from svix.webhooks import Webhook
 
 import receive_webhook
 import serve_api
-from codat_sandbox.model import ConnectionStatus
 from codat_sandbox.server import running_sandbox
-from codat_sandbox.stubs import StubResponse
 from freshness.app.api.routes import Route
 from freshness.app.services import Services
 from freshness.app.webhook_heartbeat import WEBHOOK_RECEIVED
@@ -22,16 +20,12 @@ from freshness.aws.dynamodb.tables import Tables
 from freshness.policy.file.schema import CodatTable
 from local.http_api import context
 from stack_access.api import api_event
-from tests import webhook_bodies
+from tests.builders import MINUTE
 from tests.infra.template import Properties
 from tests.infra.test_alarms import WATCHED, alarms
 from tests.integration.alarm_state import CloudWatch, evaluate
-from tests.integration.deployed import API_KEY, SETTINGS, Deployed, policy_with_deadline
+from tests.integration.deployed import ANOTHER_SECRET, API_KEY, SETTINGS, Deployed, policy_with_deadline, signed
 from tests.integration.roles import Roles, template
-
-NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
-FAILING = StubResponse(method="POST", path="*", status=500, times=1000)
-MINUTE = timedelta(minutes=1)
 
 
 @dataclass
@@ -70,16 +64,6 @@ class Stack:
 
         self.patch.setattr(Services, "deployed", fail)
 
-    def stub(self, response: StubResponse) -> None:
-        self.deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(response))
-
-    def deauthorize(self, company_id: str, connection_id: str) -> None:
-        self.deployed.sandbox.do(
-            lambda sandbox: sandbox.backend.set_connection_status(
-                company_id, connection_id, ConnectionStatus.DEAUTHORIZED, sandbox.now()
-            )
-        )
-
     def make_old(self) -> None:
         """Let all data be older than promised."""
         self.check()
@@ -87,14 +71,8 @@ class Stack:
 
     def forge(self, number: int) -> None:
         """Send webhooks that another secret signed."""
-        now = datetime.now(UTC)
-        headers = {
-            "webhook-id": "m",
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook("whsec_" + "A" * 32).sign("m", now, "{}"),
-        }
         for _ in range(number):
-            self.receive({"headers": headers, "body": "{}"})
+            self.receive(signed(secret=ANOTHER_SECRET))
 
     def count_dead_letters(self) -> None:
         """Record the number of messages in the dead-letter queue of webhooks, as SQS does."""
@@ -120,6 +98,7 @@ def deployed_alarms() -> dict[str, Properties]:
 @pytest.fixture
 def stack(
     request: pytest.FixtureRequest,
+    aws: None,
     tables: Tables,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -172,13 +151,13 @@ def refreshed_nine_hours_ago(stack: Stack) -> None:
 
 def no_refresh_can_be_queued(stack: Stack) -> None:
     stack.make_old()
-    stack.stub(FAILING)
+    stack.deployed.stub("POST", status=500)
     stack.repeat(3, 15 * MINUTE, stack.queue)
 
 
 def no_refresh_can_be_queued_for_a_quarter_of_an_hour(stack: Stack) -> None:
     no_refresh_can_be_queued(stack)
-    stack.deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
+    stack.deployed.unstub()
     stack.repeat(1, 15 * MINUTE, stack.queue)
 
 
@@ -196,7 +175,7 @@ def key_refused(stack: Stack, run: Callable[[Stack], None]) -> None:
 
 def account_refused(stack: Stack, run: Callable[[Stack], None]) -> None:
     stack.make_old()
-    stack.stub(NO_ACCOUNT)
+    stack.deployed.stub(status=402)
     run(stack)
 
 
@@ -273,27 +252,23 @@ def connections_lost(stack: Stack, number: int) -> None:
     ][:number]
     assert len(linked) == number
     for company_id, connection_id in linked[: number // 2]:
-        stack.deauthorize(company_id, connection_id)
+        stack.deployed.deauthorize(company_id, connection_id)
     stack.check()
     for company_id, connection_id in linked[number // 2 :]:
-        stack.apply(
-            webhook_bodies.connection(
-                stack.deployed.clock(),
-                "disconnected",
-                "Deauthorized",
-                connection_id=connection_id,
-                company_id=company_id,
-            )
-        )
+        report_lapse(stack, company_id, connection_id)
+
+
+def report_lapse(stack: Stack, company_id: str, connection_id: str) -> None:
+    lapse = partial(stack.deployed.report_lapse, company_id, connection_id)
+    stack.cloudwatch.run("ApplyWebhookFunction", lapse)
 
 
 def listing_lacks(stack: Stack, keep: int) -> None:
     """Let a list have only some of the companies."""
     stack.check()
     companies = [company.company_id for company in stack.deployed.tables.companies.scan()][:keep]
-    stack.stub(
-        StubResponse(path="/companies", status=200, body=json.dumps({"results": [{"id": i} for i in companies]}))
-    )
+    listed = json.dumps({"results": [{"id": company_id} for company_id in companies]})
+    stack.deployed.stub(path="/companies", body=listed, times=1)
     stack.deployed.ahead += 15 * MINUTE
     stack.check()
 
@@ -337,15 +312,7 @@ def malformed_webhook(stack: Stack) -> None:
 def applied_webhook(stack: Stack) -> None:
     stack.check()
     company, connection_id = stack.deployed.linked()
-    stack.apply(
-        webhook_bodies.connection(
-            stack.deployed.clock(),
-            "disconnected",
-            "Deauthorized",
-            connection_id=connection_id,
-            company_id=company.company_id,
-        )
-    )
+    report_lapse(stack, company.company_id, connection_id)
     stack.count_dead_letters()
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,9 +18,14 @@ from freshness.aws.dynamodb.tables import Tables
 from freshness.policy.compiled import compiled
 from local.http_api import context
 from tests import webhook_bodies as bodies
+from tests.builders import NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 GOOD = bodies.read_completed(NOON, ("connection", "invoices", "Complete"))
+
+
+@pytest.fixture
+def tables(stored_tables: Tables) -> Tables:
+    return stored_tables
 
 
 def message(body: str, message_id: str = "msg_1", receive_count: int = 1) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from freshness.client import (
 )
 from freshness.domain.companies.company import Company
 from tests.integration.deployed import Deployed
-from tests.integration.test_serve_api import TYPES, api, company, feeds, queueing_calls
+from tests.integration.test_serve_api import TYPES, api, company, queueing_calls
 
 __all__ = ["api", "company"]
 
@@ -114,7 +114,7 @@ def test_a_call_whose_response_is_lost_is_repeated_as_the_same_request(
         assert asked(client, company.company_id).is_fresh
 
     assert len(network.keys) == 1
-    assert queueing_calls(deployed) - before == len(feeds(deployed, company, TYPES))
+    assert queueing_calls(deployed) - before == len(deployed.feeds(company, TYPES))
 
 
 def test_what_is_refused_is_an_error_of_its_own(api: httpx.Client, company: Company, deployed: Deployed) -> None:

@@ -18,6 +18,7 @@ from codat_sandbox.settings import Settings
 from codat_sandbox.stubs import StubResponse
 from freshness.codat import client, errors, http
 from freshness.codat.client import Codat
+from tests.builders import DAY
 
 SETTINGS = Settings(
     companies=3,
@@ -356,9 +357,9 @@ async def test_an_error_of_codat_itself_is_a_response_to_a_refresh(
 async def test_a_refresh_that_is_sent_again_during_the_first_try_waits_for_its_response(
     codat: Codat, sandbox: RunningSandbox, company_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"latency": timedelta(seconds=0.5)})))
-    monkeypatch.setattr(http, "CALL_TIMEOUT", 0.2)
-    monkeypatch.setattr(http, "FIRST_PAUSE", 0.3)
+    sandbox.do(lambda sandbox: sandbox.reset(SETTINGS.model_copy(update={"latency": timedelta(seconds=0.25)})))
+    monkeypatch.setattr(http, "CALL_TIMEOUT", 0.1)
+    monkeypatch.setattr(http, "FIRST_PAUSE", 0.15)
     connection_id, key = accounting_connection(sandbox, company_id), uuid4()
 
     for _ in range(3):
@@ -419,9 +420,6 @@ async def test_a_codat_that_is_not_there_is_a_temporary_error(monkeypatch: pytes
     async with httpx.AsyncClient(base_url="http://127.0.0.1:9") as http:
         with pytest.raises(errors.Temporary, match="ConnectError"):
             await Codat(http, "key", clock=lambda: datetime.now(UTC)).data_status("company")
-
-
-DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize(

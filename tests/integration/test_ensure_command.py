@@ -1,7 +1,7 @@
 """`freshness ensure`, with the API's own function: what it prints, and its exit status."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,10 +16,8 @@ from freshness.app.reading.queries import Queries
 from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import DatasetState
 from freshness.domain.feeds.feed_values import End
-from freshness.policy.file.values import parse_duration
 from local.http_api import context
 from tests.integration.deployed import Deployed
-from tests.integration.test_serve_api import feeds, read_an_hour_ago, taking
 
 OPERATOR = "arn:aws:iam::1:user/operator"
 
@@ -38,13 +36,7 @@ def company(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> Company:
     )
     monkeypatch.setattr(cli.ensure, "selected_stack", lambda _: stack)
     monkeypatch.setattr(cli.receipt, "selected_stack", lambda _: stack)
-    for company in deployed.tables.companies.scan():
-        [*mine] = feeds(deployed, company, ["invoices"])
-        if mine and all(company.connections[feed.connection_id].is_linked for feed in mine):
-            for feed in mine:
-                deployed.tables.feeds.update(feed, read_an_hour_ago)
-            return company
-    raise AssertionError("the sandbox has no such company")
+    return deployed.read_an_hour_ago(["invoices"])
 
 
 def run(*arguments: str) -> Result:
@@ -75,8 +67,7 @@ def test_the_result_is_a_table_without_json(company: Company) -> None:
 
 
 def test_data_that_is_not_fresh_in_time_has_exit_status_3(company: Company, deployed: Deployed) -> None:
-    settings = taking(deployed.sandbox.backend.settings, parse_duration("5m"))
-    deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
+    deployed.let_syncs_take(timedelta(minutes=5))
 
     result = run(company.company_id, "invoices", "--max-age", "10m", "--within", "2s", "--json")
 
@@ -86,7 +77,7 @@ def test_data_that_is_not_fresh_in_time_has_exit_status_3(company: Company, depl
 
 def test_what_is_impossible_is_an_error_with_the_reason(company: Company, deployed: Deployed) -> None:
     unsupported = run(company.company_id, "inventory")
-    for feed in feeds(deployed, company, ["invoices"]):
+    for feed in deployed.feeds(company, ["invoices"]):
         deployed.tables.feeds.update(
             feed, lambda feed: feed.ended(End(at=datetime.now(UTC), state=DatasetState.PERMISSIONS_ERROR))
         )

@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ from freshness.app.services import Services
 from freshness.domain.companies.company import Company
 from tests.end_to_end.conftest import wait_for
 from tests.integration.deployed import ROOT, Deployed
-from tests.integration.test_serve_api import TYPES, api, company, feeds, problem, taking
+from tests.integration.test_serve_api import TYPES, api, company, problem
 
 __all__ = ["api", "company"]
 
@@ -84,7 +84,7 @@ def test_the_python_example_ensures_fresh_data(
     exec(source.replace("codat_freshness.", "freshness."), names)  # noqa: S102 - the manual's own example
 
     printed = capsys.readouterr().out
-    for feed in feeds(deployed, company, TYPES):
+    for feed in deployed.feeds(company, TYPES):
         assert f"\n{feed.data_type} {feed.connection_id} 2" in f"\n{printed}"
 
 
@@ -127,8 +127,7 @@ def test_the_state_machine_fails_if_a_data_type_cannot_be_read_in_time(
 ) -> None:
     execution, body = state_machine.start()
 
-    settings = taking(deployed.sandbox.backend.settings, timedelta(minutes=5))
-    deployed.sandbox.do(lambda sandbox: sandbox.backend.change_settings(settings, datetime.now(UTC)))
+    deployed.let_syncs_take(timedelta(minutes=5))
     late = {"maxAge": "PT10M", "within": 2, "onLate": "fail"}
     asked = api.post(f"/companies/{company.company_id}/ensure-fresh", json=body | late)
     assert asked.status_code == 202, asked.text

@@ -3,25 +3,17 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from svix.webhooks import Webhook
 
-import receive_webhook
-from codat_sandbox.model import ConnectionStatus
-from codat_sandbox.stubs import StubResponse
 from freshness.aws.metrics import DIMENSION, NAMESPACE, WATCHED
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.listing import FEW
-from local.http_api import context
-from tests import webhook_bodies
-from tests.integration.deployed import API_KEY, Deployed, policy_with_deadline
+from tests.integration.deployed import ANOTHER_SECRET, API_KEY, Deployed, policy_with_deadline, signed
 
-NO_ACCOUNT = StubResponse(path="*", status=402, times=1000)
 LONG = timedelta(days=1000)
-MAY_NOT_QUEUE = StubResponse(method="POST", path="*", status=403, times=1000)
 
 
 def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
@@ -31,38 +23,20 @@ def go_wrong(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     deployed.ahead += timedelta(minutes=10)
     deployed.check()  # finds what ended, whose webhooks were lost
     company, connection_id = deployed.linked()
-    deployed.sandbox.do(
-        lambda sandbox: sandbox.backend.set_connection_status(
-            company.company_id, connection_id, ConnectionStatus.DEAUTHORIZED, sandbox.now()
-        )
-    )
+    deployed.deauthorize(company.company_id, connection_id)
     deployed.check()
     company, connection_id = deployed.linked()
-    deployed.apply(
-        webhook_bodies.connection(
-            deployed.clock(),
-            "disconnected",
-            "Deauthorized",
-            connection_id=connection_id,
-            company_id=company.company_id,
-        )
-    )
+    deployed.report_lapse(company.company_id, connection_id)
     foresee_a_miss(deployed, patch)
-    now = datetime.now(UTC)
-    headers = {
-        "webhook-id": "m",
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook("whsec_" + "A" * 32).sign("m", now, "{}"),
-    }
-    receive_webhook.handler({"headers": headers, "body": "{}"}, context())
+    deployed.receive(signed(secret=ANOTHER_SECRET))
     deployed.ahead += timedelta(days=8)
     control = deployed.tables.control
     control.update_api_limits(control.api_limits(), lambda limits: limits.with_quota(1000, 94, deployed.clock()))
     deployed.queue(timedelta(seconds=1))
     refuse(deployed, deployed.queue)
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(MAY_NOT_QUEUE))
+    deployed.stub("POST", status=403)
     deployed.queue()
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
+    deployed.unstub()
     deployed.check()
     for number in range(FEW + 1):
         deployed.tables.companies.put(Company(company_id=f"not listed {number}", check_at=deployed.clock() + LONG))
@@ -87,9 +61,9 @@ def refuse(deployed: Deployed, run: Callable[[], None]) -> None:
     deployed.key("canary-of-a-wrong-key")
     run()
     deployed.key(API_KEY)
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(NO_ACCOUNT))
+    deployed.stub(status=402)
     run()
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.clear())
+    deployed.unstub()
 
 
 def make_all_due(deployed: Deployed) -> None:
@@ -126,7 +100,7 @@ def test_items_that_cannot_be_read_are_counted_by_the_function_that_read_them(
     deployed: Deployed, caplog: pytest.LogCaptureFixture
 ) -> None:
     listing = json.dumps({"results": [{"id": 1}, {"id": 2}]})
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="/companies", status=200, body=listing)))
+    deployed.stub(path="/companies", body=listing, times=1)
 
     deployed.check()
 

@@ -1,7 +1,6 @@
 """Versions of the policy over the DynamoDB protocol."""
 
 import random
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,12 @@ from freshness.aws.dynamodb.tables import Tables
 from freshness.policy import compiled
 from stack_access.deployed_policies import DeployedPolicies
 from stack_access.errors import StackError
+from tests.builders import NOON
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+@pytest.fixture
+def tables(stored_tables: Tables) -> Tables:
+    return stored_tables
 
 
 def written(file: Path, hours: int, comment: str = "") -> str:

@@ -11,8 +11,7 @@ from freshness.codat.client import Codat
 from freshness.codat.errors import NotFound, RateLimited
 from freshness.codat.rate_limiter import RateLimiter
 from simulate.clock import START, SimulatedLoop, simulate
-
-MINUTE = timedelta(minutes=1)
+from tests.builders import MINUTE
 
 
 async def _call_for(codat: Codat, until: datetime, loop: SimulatedLoop, number: int) -> None:

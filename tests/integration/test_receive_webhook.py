@@ -3,32 +3,23 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from svix.webhooks import Webhook
 
 import receive_webhook
+from tests.integration.deployed import signed
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def request(body: str, *, base64_encoded: bool = False, secret: str = SECRET) -> dict[str, Any]:
     """Return a signed request of Codat's in the format of an API Gateway event."""
-    now = datetime.now(UTC)
-    return {
-        "headers": {
-            "webhook-id": "msg_1",
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": Webhook(secret).sign("msg_1", now, body),
-        },
-        "body": base64.b64encode(body.encode()).decode() if base64_encoded else body,
-        "isBase64Encoded": base64_encoded,
-    }
+    sent = base64.b64encode(body.encode()).decode() if base64_encoded else body
+    return signed(body, secret, "msg_1") | {"body": sent, "isBase64Encoded": base64_encoded}
 
 
 @pytest.fixture

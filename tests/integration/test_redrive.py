@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from unittest.mock import Mock
 from uuid import uuid4
@@ -15,14 +15,11 @@ from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus
 from freshness.domain.companies.company import Company
 from freshness.domain.transitions.notifications import ConnectionBack
-from freshness.policy.policy import Policy
 from simulate.loop import OPERATOR
-from tests.builders import a_connection
+from tests.builders import HOUR, NOON, a_connection, a_policy
 from tests.services import services_of
 
-HOUR = timedelta(hours=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+POLICY = a_policy("1 day")
 
 
 def test_a_redrive_ends_although_every_message_returns_to_the_dead_letter_queue_at_once(

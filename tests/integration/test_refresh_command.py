@@ -21,20 +21,12 @@ from freshness.domain.feeds.feed_values import Request
 from simulate.loop import OPERATOR
 from tests import webhook_bodies
 from tests.integration.deployed import Deployed
-from tests.integration.test_serve_api import feeds, read_an_hour_ago
 
 
 def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str) -> tuple[Company, Result]:
     """Refresh a company's invoices, whose end a webhook reports while the command waits."""
     deployed.check()
-    company = next(
-        company
-        for company in deployed.tables.companies.scan()
-        if (mine := feeds(deployed, company, ["invoices"]))
-        and all(company.connections[feed.connection_id].is_linked for feed in mine)
-    )
-    for feed in feeds(deployed, company, ["invoices"]):
-        deployed.tables.feeds.update(feed, read_an_hour_ago)
+    company = deployed.read_an_hour_ago(["invoices"])
     stack = SimpleNamespace(
         queries=Queries(services=deployed.services()),
         operations=Operations(services=deployed.services(), actor=OPERATOR),
@@ -43,7 +35,7 @@ def refreshed(deployed: Deployed, monkeypatch: pytest.MonkeyPatch, ends_in: str)
     )
 
     def sleep(_: float) -> None:
-        waited_for = [feed for feed in feeds(deployed, company, ["invoices"]) if feed.in_flight]
+        waited_for = [feed for feed in deployed.feeds(company, ["invoices"]) if feed.in_flight]
         assert waited_for
         reads = [(feed.connection_id, feed.data_type, ends_in) for feed in waited_for]
         deployed.apply(webhook_bodies.read_completed(deployed.clock(), *reads, company_id=company.company_id))
@@ -61,7 +53,7 @@ def test_the_command_waits_until_the_refreshes_have_ended(deployed: Deployed, mo
     printed = json.loads(result.stdout[result.stdout.rindex("[\n") :])
     assert {each["outcome"] for each in printed} == {"queued"}
     assert "Waiting for invoices (Queued)" in result.stderr
-    assert not any(feed.in_flight for feed in feeds(deployed, company, ["invoices"]))
+    assert not any(feed.in_flight for feed in deployed.feeds(company, ["invoices"]))
 
 
 def test_a_read_that_did_not_succeed_is_an_error_with_its_state(

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import boto3
@@ -25,10 +25,9 @@ from freshness.policy.loader import load
 from local.settings import ROOT
 from simulate.loop import OPERATOR
 from stack_access.recovery import Recovery
+from tests.builders import HOUR, NOON
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
 COMPANY = Company(company_id="company", name="Harbour Books", check_at=NOON)
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection", due_at=NOON, succeeded_at=NOON)
 OPERATION = AuditEntry(
@@ -43,6 +42,11 @@ RUNNING = Dataset(
     requested_at=NOON,
     state="Queued",
 )
+
+
+@pytest.fixture
+def tables(stored_tables: Tables) -> Tables:
+    return stored_tables
 
 
 def names(tables: Tables) -> TableNames:

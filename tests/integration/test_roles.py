@@ -12,12 +12,10 @@ from uuid import uuid4
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from svix.webhooks import Webhook
 
 import serve_api
 from codat_sandbox.model import RequestedBy
 from codat_sandbox.sandbox import Sandbox
-from codat_sandbox.stubs import StubResponse
 from freshness.app import services
 from freshness.app.api.routes import Route
 from freshness.domain.companies.company import Company
@@ -31,7 +29,7 @@ from local.http_api import context
 from stack_access.api import api_event
 from tests import webhook_bodies
 from tests.infra.template import parameter
-from tests.integration.deployed import SETTINGS, SIGNING_SECRET, Deployed, secret
+from tests.integration.deployed import SETTINGS, Deployed, secret, signed
 from tests.integration.roles import FUNCTIONS, Permission, allowed, template
 
 BY_LAMBDA = ("logs:", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
@@ -43,16 +41,11 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     for variable in ("WEBHOOK_QUEUE_URL", "WEBHOOK_DEAD_LETTER_QUEUE_URL"):
         patch.setenv(variable, boto3.client("sqs").create_queue(QueueName=uuid4().hex)["QueueUrl"])
     patch.setenv("MAX_RECEIVE_COUNT", "20")
-    now = datetime.now(UTC)
-    headers = {
-        "webhook-id": "m",
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(SIGNING_SECRET).sign("m", now, "{}"),
-        "x-our-key": "value",
-    }
     patch.setenv("WEBHOOK_HEADER", "X-Our-Key")
     patch.setenv("WEBHOOK_HEADER_SECRET", secret("value"))
-    assert deployed.receive({"headers": headers, "body": "{}"}) == {"statusCode": 202}
+    webhook = signed()
+    webhook["headers"]["x-our-key"] = "value"
+    assert deployed.receive(webhook) == {"statusCode": 202}
     deployed.sandbox.do(let_others_read)
     deployed.check()
     record_those_in_flight(deployed)
@@ -82,9 +75,8 @@ def do_everything(deployed: Deployed, patch: pytest.MonkeyPatch) -> None:
     deployed.ahead += timedelta(days=8)
     deployed.queue()
     deployed.apply(webhook_bodies.company(deployed.clock(), "deleted", company_id=company.company_id))
-    no_companies = StubResponse(path="/companies", status=200, body='{"results": []}', times=1000)
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(no_companies))
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(StubResponse(path="*", status=404, times=1000)))
+    deployed.stub(path="/companies", body='{"results": []}')
+    deployed.stub(status=404)
     for _ in range(3):
         deployed.ahead += timedelta(minutes=20)
         deployed.check()
@@ -156,10 +148,7 @@ def complete_at_once(deployed: Deployed, feed: Feed) -> None:
     body = json.dumps(
         {"id": dataset_id, "status": "Complete", "isCompleted": True, "isErrored": False, **names, **times}
     )
-    path = f"/companies/{feed.company_id}/data/queue/{feed.data_type}"
-    deployed.sandbox.do(
-        lambda sandbox: sandbox.stubs.add(StubResponse(method="POST", path=path, status=200, body=body))
-    )
+    deployed.stub("POST", f"/companies/{feed.company_id}/data/queue/{feed.data_type}", body=body, times=1)
 
 
 def set_paused_and_deleted(deployed: Deployed) -> None:
@@ -229,9 +218,7 @@ def test_every_permission_of_the_role_of_the_api_is_used(deployed: Deployed, mon
         path = Route.GET_REQUEST.path(company.company_id, request.request_id)
         serve_api.handler(api_event("GET", path), context(timedelta(seconds=29)))
     # Codat does not know the company. Whether it was deleted, a check is to find out.
-    deployed.sandbox.do(
-        lambda sandbox: sandbox.stubs.add(StubResponse(method="POST", path="*", status=404, times=1000))
-    )
+    deployed.stub("POST", status=404)
     ensure_fresh(company, gone)
     # Meanwhile, a check has found out. Who read the company before, and learns of it now, deletes its feeds.
     [known] = [each for each in deployed.tables.companies.scan() if each.company_id == company.company_id]

@@ -10,7 +10,6 @@ import pytest
 
 import act_on_page
 import show_page
-from codat_sandbox.model import ConnectionStatus
 from freshness.app import services
 from freshness.app.page import read, refresh
 from freshness.app.page.read import page_view
@@ -52,8 +51,7 @@ def make_stale(deployed: Deployed) -> None:
 def let_link_lapse(deployed: Deployed) -> tuple[Company, str]:
     """Let the link of a company lapse, and return the company and the connection's id."""
     company, connection_id = deployed.linked()
-    ids, status = (company.company_id, connection_id), ConnectionStatus.DEAUTHORIZED
-    deployed.sandbox.do(lambda codat: codat.backend.set_connection_status(*ids, status, codat.now()))
+    deployed.deauthorize(company.company_id, connection_id)
     deployed.check()
     return deployed.tables.companies.get(company.company_id) or company, connection_id
 

@@ -1,6 +1,6 @@
 """What was spent on a platform: counted where a refresh was recorded, and read by the next tick."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from freshness.app.queueing.decide_now import spend_left_now
 from freshness.app.reading.queries import Queries
@@ -9,18 +9,10 @@ from freshness.domain.companies.company import Company
 from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.facts import DatasetRequested
 from freshness.domain.feeds.feed import Feed
-from freshness.policy.policy import Policy
-from tests.builders import a_connection
+from tests.builders import NOON, a_connection, a_policy
 from tests.services import services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-POLICY = Policy.model_validate(
-    {
-        "default": {"fresh_within": "6 hours"},
-        "prices": {"Xero": "0.50 USD per refresh"},
-        "budget": {"spending": {"Xero": "30 USD a month"}},
-    }
-)
+POLICY = a_policy("6 hours", prices={"Xero": "0.50 USD per refresh"}, budget={"spending": {"Xero": "30 USD a month"}})
 
 
 def test_refreshes_of_ours_are_counted_once_by_month_and_platform(tables: Tables) -> None:

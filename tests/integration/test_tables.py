@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+import pytest
+
 from freshness.aws.dynamodb.item_codec import DELETED_FEEDS_KEPT
 from freshness.aws.dynamodb.tables import Tables
 from freshness.domain.companies.company import Company
@@ -12,11 +14,15 @@ from freshness.domain.datasets.dataset import Dataset, Trigger
 from freshness.domain.datasets.sync_history import KEPT, Sync, SyncHistory
 from freshness.domain.feeds.feed import Feed
 from freshness.domain.feeds.feed_values import End, Request
-from tests.builders import a_connection
+from tests.builders import SECOND, a_connection
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
 FEED = Feed(company_id="company", data_type="invoices", connection_id="connection")
+
+
+@pytest.fixture
+def tables(stored_tables: Tables) -> Tables:
+    return stored_tables
 
 
 def test_what_is_written_is_read_back_the_same(tables: Tables) -> None:

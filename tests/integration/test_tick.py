@@ -8,20 +8,19 @@ import pytest
 
 from codat_sandbox.server import running_sandbox
 from codat_sandbox.settings import Settings
-from codat_sandbox.stubs import StubResponse
 from freshness.app.services import CodatAccess, stored_key
 from freshness.aws.dynamodb.tables import Tables
 from freshness.aws.event_bus import EventBus, NotPublished
 from freshness.codat.errors import Unauthorized
 from freshness.domain.transitions.notifications import Notification
-from freshness.policy.policy import Policy
+from tests.builders import a_policy
 from tests.integration.deployed import Deployed
 from tests.services import services_of
 
-POLICY = Policy.model_validate({"default": {"fresh_within": "1 day"}})
+POLICY = a_policy("1 day")
 
 
-async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(tables: Tables) -> None:
+async def test_a_key_that_codat_refuses_is_read_again_for_the_next_tick(aws: None, tables: Tables) -> None:
     secrets, name = boto3.client("ssm"), "key-that-is-replaced"
     secrets.put_parameter(Name=name, Value="the old one", Type="SecureString")
     until = datetime.now(UTC) + timedelta(minutes=1)
@@ -78,8 +77,7 @@ def test_a_bus_that_accepts_no_events_fails_the_tick_after_everything_else_was_d
 
 
 def test_a_key_without_permission_for_sync_settings_still_checks(deployed: Deployed) -> None:
-    forbidden = StubResponse(path="/profile/syncSettings", status=403, times=9)
-    deployed.sandbox.do(lambda sandbox: sandbox.stubs.add(forbidden))
+    deployed.stub(path="/profile/syncSettings", status=403)
 
     deployed.check()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from unittest.mock import Mock
 
@@ -33,13 +33,12 @@ from freshness.domain.transitions.notifications import Notification
 from freshness.policy.policy import Policy
 from local.http_api import context
 from stack_access.api import api_event
-from tests.builders import a_connection
+from tests.api_description import require_described
+from tests.builders import HOUR, MINUTE, NOON, SECOND, a_connection, a_policy
 from tests.integration.recording_bus import RecordingBus
 from tests.services import codat_at, services_of
 
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
-POLICY = Policy.model_validate({"default": {"fresh_within": "6 hours"}})
+POLICY = a_policy("6 hours")
 OURS, THEIRS = "arn:aws:iam::1:user/ours", "arn:aws:iam::1:user/theirs"
 
 
@@ -73,7 +72,7 @@ class World:
         self.dynamodb = MemoryDynamoDB(lambda: self.before_call())
         self.tables = tables_in_memory(self.dynamodb)
         self.datasets: dict[str, dict[str, Any]] = {}
-        self.key_is_refused = False
+        self.refuses_with = 0
         self.measured: dict[Metric, int] = {}
         codat = codat_at("http://codat", "key", httpx.MockTransport(self._respond))
         self.services = services_of(
@@ -89,8 +88,10 @@ class World:
             self.tables.feeds.put(read(feed, NOON - 2 * HOUR))
 
     def call(self, method: str, path: str, caller: str = OURS, **given: Any) -> httpx.Response:
-        response = answer(lambda: self.services, api_event(method, path, caller=caller, **given), context())
-        return httpx.Response(response["statusCode"], headers=response["headers"], text=response["body"])
+        made = answer(lambda: self.services, api_event(method, path, caller=caller, **given), context())
+        response = httpx.Response(made["statusCode"], headers=made["headers"], text=made["body"])
+        require_described(method, path, response)
+        return response
 
     def ask(self, company: int = 0, caller: str = OURS, headers: dict[str, str] | None = None, **asked: Any) -> Any:
         body = {"dataTypes": ["invoices"], "notBefore": NOON.isoformat(), "within": "1h"} | asked
@@ -117,8 +118,8 @@ class World:
         return self.ensure.end_due_requests(self.now + MINUTE)
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
-        if self.key_is_refused:
-            return httpx.Response(401, json={})
+        if self.refuses_with:
+            return httpx.Response(self.refuses_with, json={})
         if request.method == "GET":
             return httpx.Response(200, json=self.datasets[request.url.path.split("/")[-1]])
         _, _, company_id, _, _, data_type = request.url.path.split("/")
@@ -139,6 +140,14 @@ def read(feed: Feed, at: datetime) -> Feed:
     """Return a feed after a read that was requested at a time and took a minute."""
     requested = feed.requested(Request(at=at, trigger=Trigger.PROMISE, dataset_id=f"at {at}"))
     return requested.ended(End(at=at + MINUTE, state=DatasetState.COMPLETE, dataset_id=f"at {at}"))
+
+
+def problem(response: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    """Return the members of a problem."""
+    assert (response.status_code, response.json()["type"]) == (status, f"urn:codat-freshness:problem:{kind}")
+    assert response.headers["Content-Type"] == "application/problem+json"
+    members: dict[str, Any] = response.json()
+    return members
 
 
 def throttled() -> None:
@@ -208,8 +217,7 @@ def test_a_fault_of_aws_is_a_problem_that_says_when_to_repeat_the_call(fault: Ca
 
     response = world.call("GET", path)
 
-    assert (response.status_code, response.json()["type"]) == (503, "urn:codat-freshness:problem:aws-unavailable")
-    assert response.headers["Content-Type"] == "application/problem+json"
+    problem(response, 503, "aws-unavailable")
     assert response.headers["Retry-After"] == "5"
 
 
@@ -233,9 +241,131 @@ def test_a_fault_after_a_request_was_accepted_names_the_request_which_goes_on() 
     assert world.feed().wanted
 
 
+@pytest.mark.parametrize(
+    ("asked", "kind"),
+    [
+        ({"dataTypes": []}, "invalid"),
+        ({"dataTypes": None}, "invalid"),
+        ({"notBefore": None, "maxAge": "soon"}, "invalid"),
+        ({"maxAge": "PT10M"}, "invalid"),
+        ({"within": None}, "invalid"),
+        ({"dataTypes": None, "set": "no such set"}, "unknown-set"),
+        ({"within": "P7D"}, "deadline-out-of-range"),
+        ({"notBefore": "2126-11-23T12:00:00Z"}, "not-before-in-future"),
+    ],
+)
+def test_a_body_that_cannot_be_granted_is_refused_with_the_reason(asked: dict[str, Any], kind: str) -> None:
+    assert problem(World().ask(**asked), 422, kind)["detail"]
+
+
+def test_a_repeated_key_has_its_effect_once_and_never_moves_not_before() -> None:
+    world = World()
+
+    def ask(caller: str = OURS, max_age: str = "PT10M") -> httpx.Response:
+        world.now += SECOND
+        headers = {"Idempotency-Key": "November"}
+        response: httpx.Response = world.ask(caller=caller, headers=headers, notBefore=None, maxAge=max_age)
+        return response
+
+    first, again = ask(), ask()
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.headers["Location"] == again.headers["Location"]
+    assert first.json()["notBefore"] == again.json()["notBefore"]
+    assert len(world.datasets) == 1
+    problem(ask(max_age="PT20M"), 422, "key-reused")
+    assert ask(THEIRS).headers["Location"] != first.headers["Location"]
+
+
+def test_nothing_is_queued_during_a_pause_and_what_is_fresh_is_answered() -> None:
+    world = World()
+    world.tables.control.pause()
+
+    problem(world.ask(), 409, "paused")
+    assert world.audited() == []  # What is refused is no operation.
+    assert world.ask(notBefore=(NOON - 3 * HOUR).isoformat()).status_code == 200
+
+
+def test_a_connection_that_our_own_user_unlinked_is_a_conflict_that_asks_no_customer() -> None:
+    world = World()
+    company = world.tables.companies.get("company0")
+    assert company
+    connections = {name: replace(each, status="Unlinked") for name, each in company.connections.items()}
+    world.tables.companies.put(replace(company, connections=connections))
+
+    refused = problem(world.ask(), 409, "unlinked")
+
+    assert refused["detail"].endswith("at Codat: it can be read once it is linked again.")
+
+
+def test_a_share_that_is_spent_is_refused_until_it_is_renewed() -> None:
+    world = World()
+    control = world.tables.control
+    control.update_api_limits(
+        control.api_limits(), lambda known: known.with_quota(100, 90, NOON + SECOND).with_calls(9, NOON, on_demand=9)
+    )
+
+    response = world.ask()
+
+    assert problem(response, 429, "share-spent")["remaining"] == 0
+    assert response.headers["Retry-After"] == str(12 * 60 * 60)
+    assert world.datasets == {}
+
+
+def test_while_codat_accepts_no_calls_the_service_is_unavailable_until_then() -> None:
+    world = World()
+    control = world.tables.control
+    control.update_api_limits(control.api_limits(), lambda known: known.with_stop(NOON + 7 * MINUTE, NOON))
+
+    response = world.ask()
+
+    assert problem(response, 503, "codat-unavailable")["until"]
+    assert response.headers["Retry-After"] == str(7 * 60)
+
+
+def test_a_request_that_was_accepted_before_codat_failed_goes_on_and_the_error_names_it() -> None:
+    world = World()
+    world.refuses_with = 500
+
+    response = world.ask()
+
+    assert problem(response, 503, "codat-unavailable")["until"]
+    body = world.call("GET", response.headers["Location"]).json()
+    assert (body["done"], [each["state"] for each in body["dataTypes"]]) == (False, ["stale"])
+
+
+def test_a_deadline_that_the_last_syncs_make_impossible_is_refused_at_once_if_the_caller_prefers() -> None:
+    world = World()
+    slow = Feed(company_id="company0", data_type="invoices", connection_id="connection0")
+    for hours in range(5, 1, -1):
+        start = NOON - hours * HOUR
+        slow = slow.requested(Request(at=start, trigger=Trigger.PROMISE, dataset_id=str(start)))
+        slow = slow.ended(End(at=start + 10 * MINUTE, state=DatasetState.COMPLETE))
+    world.tables.feeds.update(world.feed(), lambda _: slow)
+
+    refused = world.ask(within="PT1M", onLate="fail")
+    accepted = world.ask(within="PT1M")
+
+    assert "shortest of its last" in problem(refused, 422, "deadline-impossible")["detail"]
+    assert (accepted.status_code, accepted.json()["probability"]) == (202, 0)
+
+
+@pytest.mark.parametrize(("on_late", "state"), [("stale", "stale"), ("fail", "failed")])
+def test_past_the_deadline_a_request_ends_with_the_best_copy_and_its_age(on_late: str, state: str) -> None:
+    world = World()
+    accepted = world.ask(within="PT10M", onLate=on_late)
+    world.now = NOON + 11 * MINUTE
+
+    body = world.call("GET", accepted.headers["Location"]).json()
+
+    assert body["done"] is True
+    assert [(each["state"], each["age"]) for each in body["dataTypes"]] == [(state, 2 * 3600 + 11 * 60)]
+    assert world.feed().in_flight
+
+
 def test_that_codat_refuses_the_key_is_a_problem_that_an_alarm_learns_of() -> None:
     world = World()
-    world.key_is_refused = True
+    world.refuses_with = 401
 
     assert world.ask().json()["type"] == "urn:codat-freshness:problem:codat-unavailable"
 
@@ -247,7 +377,7 @@ def test_a_data_type_that_the_company_does_not_have_is_refused_with_those_that_i
 
     said = world.ask(dataTypes=["bills", "invoices"])
 
-    assert (said.status_code, said.json()["type"]) == (422, "urn:codat-freshness:problem:unsupported-data-type")
+    problem(said, 422, "unsupported-data-type")
     assert said.json()["detail"] == "The company has no bills. It has invoices."
     assert world.datasets == {}
 
@@ -287,7 +417,7 @@ def test_what_another_function_queues_and_writes_at_the_moment_is_left_to_it(mon
 
 def test_what_is_queued_for_a_caller_counts_towards_the_cap_on_spending() -> None:
     tables = {"prices": {"Xero": "1 USD per refresh"}, "budget": {"spending": {"Xero": "900 USD a month"}}}
-    world = World(policy=Policy.model_validate({"default": {"fresh_within": "6 hours"}} | tables))
+    world = World(policy=a_policy("6 hours", **tables))
 
     world.ask()
 
@@ -335,7 +465,7 @@ def test_a_caller_who_makes_too_many_requests_is_refused_until_the_next_hour(mon
     refusal = world.ask(3)
 
     assert accepted == [202] * 3
-    assert (refusal.status_code, refusal.json()["type"]) == (429, "urn:codat-freshness:problem:too-many-requests")
+    problem(refusal, 429, "too-many-requests")
     assert refusal.headers["Retry-After"] == str(40 * 60)
     assert world.ask(3, caller=THEIRS).status_code == 202
     assert world.ask(4, notBefore=(NOON - 3 * HOUR).isoformat()).status_code == 200  # satisfied at once
@@ -349,7 +479,7 @@ def test_a_request_is_found_under_its_own_company_only() -> None:
 
     assert world.call("GET", Route.GET_REQUEST.path("company0", request_id)).status_code == 200
     other = world.call("GET", Route.GET_REQUEST.path("company1", request_id))
-    assert (other.status_code, other.json()["type"]) == (404, "urn:codat-freshness:problem:unknown-request")
+    problem(other, 404, "unknown-request")
 
 
 def test_a_webhook_reads_the_open_requests_of_its_own_company_only() -> None:
@@ -394,17 +524,17 @@ def test_the_freshness_of_a_company_takes_two_round_trips() -> None:
     world = World()
     world.dynamodb.calls.clear()
 
-    assert world.call("GET", Route.GET_FRESHNESS.path("company0")).status_code == 200
+    answered = world.call("GET", Route.GET_FRESHNESS.path("company0"))
 
     assert world.dynamodb.calls == {"BatchGetItem": 1, "Query": 1}
+    [invoices] = answered.json()["dataTypes"]
+    assert (answered.status_code, invoices["dataType"], invoices["state"]) == (200, "invoices", "fresh")
+    assert (invoices["promise"], invoices["asOfIsEstimated"]) == (6 * 3600, False)
+    assert 0 < invoices["probabilityUpToDate"] < 1
 
 
 def test_a_request_is_kept_with_who_asked_what_for_and_what_was_answered_as_long_as_the_policy_says() -> None:
-    world = World(
-        policy=Policy.model_validate(
-            {"default": {"fresh_within": "6 hours"}, "requests": {"keep_requests": "400 days"}}
-        )
-    )
+    world = World(policy=a_policy("6 hours", requests={"keep_requests": "400 days"}))
     asked = world.ask(purpose="loan 4711")
     world.read()
     world.now = NOON + 5 * MINUTE
@@ -478,11 +608,3 @@ def test_a_request_that_cannot_be_stored_is_recorded_and_published_as_failed(mon
     begun, failed = (each.detail() for each in world.bus.published)
     assert (begun["failed"], failed["failed"]) == ("", "too many writers")
     assert begun["id"] != failed["id"]
-
-
-def test_a_refused_call_is_no_operation() -> None:
-    world = World()
-    world.tables.control.pause()
-
-    assert world.ask().status_code == 409
-    assert world.audited() == []
