@@ -190,7 +190,6 @@ class CodatFreshness(Construct):
         function = self._function("check_freshness", timeout=TICK_TIMEOUT, memory_size=TICK_MEMORY)
         self._let_record(function)
         self._let_call_codat(function)
-        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
         function.use_index(self.tables.companies, DUE_FOR_CHECK)
         function.use_index(self.tables.feeds, BROKEN)
         return function
@@ -199,7 +198,6 @@ class CodatFreshness(Construct):
         function = self._function("queue_refreshes", timeout=TICK_TIMEOUT, memory_size=TICK_MEMORY)
         self._let_record(function)
         self._let_call_codat(function)
-        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
         function.use_index(self.tables.feeds, DUE)
         function.use_index(self.tables.control, OPEN)
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
@@ -219,7 +217,6 @@ class CodatFreshness(Construct):
     def _apply_webhook(self) -> Function:
         function = self._function("apply_webhook", timeout=Duration.seconds(30), memory_size=256)
         self._let_record(function)
-        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
         function.use_index(self.tables.control, OPEN_OF_COMPANY)
         return function
 
@@ -227,14 +224,13 @@ class CodatFreshness(Construct):
         function = self._function("serve_api", timeout=Duration.seconds(29), memory_size=512)
         self._let_record(function)
         self._let_call_codat(function)
-        function.use_table("COMPANIES_TABLE", self.tables.companies, "BatchGetItem")
         function.set("WAITING_CALLERS", str(self._settings.waiting_callers))
         function.set("DRY_RUN", str(self._settings.dry_run).lower())
         return function
 
     def _let_record(self, function: Function) -> None:
         """Let a function record facts, and publish what follows from them."""
-        function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem", "PutItem")
+        function.use_table("COMPANIES_TABLE", self.tables.companies, "GetItem", "BatchGetItem", "PutItem")
         function.use_table("FEEDS_TABLE", self.tables.feeds, "BatchGetItem", "Query", "PutItem", "DeleteItem")
         function.use_table("DATASETS_TABLE", self.tables.datasets, "PutItem", "PartiQLUpdate")
         if self._settings.local:

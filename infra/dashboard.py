@@ -122,32 +122,16 @@ class Dashboard(Construct):
         both = (self._check, self._queue)
         return _row(
             "Does it run?",
-            _graph(
-                "Runs",
-                [each.function.metric_invocations(statistic="Sum", period=PERIOD, label=each.name) for each in both],
-            ),
-            _graph(
-                "How long ticks take, in milliseconds",
-                [each.function.metric_duration(statistic="Maximum", period=PERIOD, label=each.name) for each in both],
-            ),
-            _graph(
-                "Functions that failed",
-                [
-                    each.function.metric_errors(statistic="Sum", period=PERIOD, label=each.name)
-                    for each in (*both, self._receive, self._apply)
-                ],
-            ),
+            _graph("Runs", _of_functions(both, "Invocations", "Sum")),
+            _graph("How long ticks take, in milliseconds", _of_functions(both, "Duration", "Maximum")),
+            _graph("Functions that failed", _of_functions((*both, self._receive, self._apply), "Errors", "Sum")),
         )
 
     def _what_does_it_cost(self) -> list[cloudwatch.IWidget]:
         functions = (self._check, self._queue, self._receive, self._apply)
         return _row(
             "What does it cost?",
-            _graph(
-                "Milliseconds of Lambda",
-                [each.function.metric_duration(statistic="Sum", period=PERIOD, label=each.name) for each in functions],
-                stacked=True,
-            ),
+            _graph("Milliseconds of Lambda", _of_functions(functions, "Duration", "Sum"), stacked=True),
             _graph("Read units of the tables", self._units("ConsumedReadCapacityUnits"), stacked=True),
             _graph("Write units of the tables", self._units("ConsumedWriteCapacityUnits"), stacked=True),
         )
@@ -170,6 +154,10 @@ class Dashboard(Construct):
             )
             for label, table in tables.items()
         ]
+
+
+def _of_functions(functions: Iterable[Function], metric: str, statistic: str) -> list[IMetric]:
+    return [each.function.metric(metric, statistic=statistic, period=PERIOD, label=each.name) for each in functions]
 
 
 def _row(question: str, *graphs: cloudwatch.IWidget) -> list[cloudwatch.IWidget]:
