@@ -5,10 +5,8 @@ from datetime import timedelta
 from uuid import uuid4
 
 import httpx
-import pytest
 from starlette.responses import Response
 
-from codat_sandbox.errors import IdempotencyConflictError, IdempotencyMismatchError
 from codat_sandbox.idempotency import IdempotencyKeys
 from codat_sandbox.server import RunningSandbox
 from tests.sandbox.conftest import MINUTE, NOON
@@ -24,23 +22,6 @@ def test_a_response_is_repeated_for_90_minutes() -> None:
     assert keys.begin("key", b"request", NOON + 89 * MINUTE) == RESPONSE
     assert keys.begin("other", b"request", NOON + 89 * MINUTE) is None
     assert keys.begin("key", b"request", NOON + 90 * MINUTE) is None
-
-
-def test_a_repeat_during_the_first_request_is_a_conflict() -> None:
-    keys = IdempotencyKeys()
-    keys.begin("key", b"request", NOON)
-
-    with pytest.raises(IdempotencyConflictError):
-        keys.begin("key", b"request", NOON)
-
-
-def test_a_key_that_was_used_for_another_request_is_refused() -> None:
-    keys = IdempotencyKeys()
-    keys.begin("key", b"request", NOON)
-    keys.end("key", RESPONSE)
-
-    with pytest.raises(IdempotencyMismatchError):
-        keys.begin("key", b"another", NOON)
 
 
 def test_a_429_is_not_repeated() -> None:
