@@ -1,3 +1,4 @@
+import asyncio
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from codat_sandbox.sandbox import Sandbox
 from codat_sandbox.server import RunningSandbox, running_sandbox
 from codat_sandbox.settings import Settings
 from tests.sandbox.conftest import client_of, wait_until
@@ -241,3 +243,15 @@ def test_a_reset_starts_with_new_companies_and_no_consumers(codat: httpx.Client,
 def test_unknown_and_invalid_settings_are_refused(codat: httpx.Client) -> None:
     for changes in ({"nonsense": 1}, {"webhooks_lost": 2}, {"sync_time_min": 1, "sync_time_max": 0}):
         assert codat.patch("/sandbox/settings", json=changes).status_code == 400
+
+
+async def test_a_sandbox_that_is_stopped_at_the_moment_of_a_change_stops(settings: Settings) -> None:
+    sandbox = Sandbox(settings, "key")
+    running = asyncio.create_task(sandbox.run())
+    await asyncio.sleep(0)
+    sandbox.changed()
+    running.cancel()
+
+    await asyncio.wait([running], timeout=5)
+
+    assert running.cancelled()
