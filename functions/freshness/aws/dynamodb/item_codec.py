@@ -37,28 +37,35 @@ _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 class PackedRows(Sequence[Row]):
     """The syncs of a history, packed into 13 bytes each: a feed with all of them fits into one write unit.
 
-    They are decoded each time they are used, which takes microseconds: the decoded ones of 100,000 feeds take 300 MB.
+    They are decoded once they are used: otherwise a tick would take twice as long to read 100,000 feeds.
     """
 
-    __slots__ = ("packed",)
+    __slots__ = ("_rows", "packed")
 
     def __init__(self, packed: bytes) -> None:
         self.packed = packed
+        self._rows: tuple[Row, ...] | None = None
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        if self._rows is None:
+            self._rows = tuple(_SYNC.iter_unpack(self.packed))
+        return self._rows
 
     def __getitem__(self, index: Any) -> Any:
-        return tuple(self)[index]
+        return self.rows[index]
 
     def __iter__(self) -> Iterator[Row]:
-        return _SYNC.iter_unpack(self.packed)
+        return iter(self.rows)
 
     def __len__(self) -> int:
         return len(self.packed) // _SYNC.size
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+        return isinstance(other, Sequence) and self.rows == tuple(other)
 
     def __hash__(self) -> int:
-        return hash(tuple(self))
+        return hash(self.rows)
 
 
 def packed(history: SyncHistory) -> bytes:
