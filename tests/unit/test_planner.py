@@ -129,8 +129,19 @@ def test_while_all_is_paused_what_is_due_stays_in_the_index_and_what_is_late_is_
         (2, a_policy(default={"fresh_within": "1 day", "confidence": 0.9, "at_most_every": "21 hours"}), True),
         (2, a_policy(default={"fresh_within": "1 day", "confidence": 0.9, "at_most_every": "23 hours"}), False),
         (2, a_policy(sets=[{"name": "s", "data_types": ["invoices", "bills"], "within": "1 hour"}]), False),
+        (2, a_policy(deadlines=[{"name": "d", "by": "15:00", "fresh_within": "1 hour"}]), False),
+        (2, a_policy(deadlines=[{"name": "d", "by": "09:00", "fresh_within": "1 hour"}]), True),
     ],
-    ids=["within a tenth of a day", "later", "outside its windows now", "by confidence", "at most every", "of a set"],
+    ids=[
+        "within a tenth of a day",
+        "later",
+        "outside its windows now",
+        "by confidence",
+        "at most every",
+        "of a set",
+        "due again for a deadline",
+        "a deadline long after",
+    ],
 )
 def test_what_is_due_soon_may_be_queued_early_unless_windows_or_other_feeds_decide(
     hours: int, policy: Policy, are_soon: bool

@@ -81,7 +81,8 @@ def due_soon(
     """Return the decisions to queue a company's feeds that are due soon, without those that are due already.
 
     Feeds that depend on others, by a set or by their connection's quota, are left out. So are those that their windows
-    or `at_most_every` forbid now, and those of platforms with a cap on spending, where it costs more to refresh early.
+    or `at_most_every` forbid now, those that hours or a deadline would make due again soon, and those of platforms
+    with a cap on spending, where it costs more to refresh early.
     """
     companies = {company.company_id: company}
     soon: dict[FeedKey, Decision] = {}
@@ -96,10 +97,21 @@ def due_soon(
         if age and in_force.confidence and age < in_force.at_most_every:
             continue
         later = now + SOON * in_force.fresh_within
+        if promise.time_of_day and _is_due_again_soon(feed, feed.due_at, promise, connection, now):
+            continue
         if feed.due_at <= later and windows.allowed(promise.windows, now):
             decisions = decide([feed], companies, policy, later)
             soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}
     return soon
+
+
+def _is_due_again_soon(feed: Feed, due_at: datetime, promise: Promise, connection: Connection, now: datetime) -> bool:
+    """Return whether a feed that is refreshed now, before `due_at`, is due again within half of its bound after that.
+
+    Example: a copy may be half an hour old at 09:00. One made at 08:10, in place of 08:50, is refreshed again at 08:50.
+    """
+    again_at = schedule.due_at(replace(feed, succeeded_at=now), promise, connection)
+    return again_at is not None and again_at < due_at + promise.at(due_at).fresh_within / 2
 
 
 def asks_first(feed: Feed, company: Company, policy: Policy, now: datetime) -> bool:

@@ -21,6 +21,7 @@ from freshness.domain.api_limits import ApiLimits
 from freshness.domain.companies.company import Company
 from freshness.domain.companies.company_facts import CheckNeeded
 from freshness.domain.companies.pause import Pause
+from freshness.domain.datasets.dataset import Trigger
 from freshness.domain.feeds.codat_schedule import CodatSchedule
 from freshness.domain.feeds.facts import Deferred, Rescheduled, RunInterrupted
 from freshness.domain.feeds.feed import Feed, FeedKey
@@ -270,8 +271,11 @@ class RefreshTick:
 
 
 def _was_polled(feed: Feed) -> bool:
-    """Return whether a poll found the last end of a feed's dataset: no webhook reported it in time."""
-    return feed.end is not None and bool(feed.end.dataset_id)
+    """Return whether a poll found the end of the last refresh that we asked for: no webhook reported it in time."""
+    request, end = feed.last_dataset, feed.end
+    if request is None or request.trigger is Trigger.EXTERNAL or end is None:
+        return False
+    return bool(end.dataset_id) and end.dataset_id == request.dataset_id
 
 
 def _is_nearly_due(feed: Feed, now: datetime) -> bool:
