@@ -13,13 +13,14 @@ import httpx
 
 from bench import fleet
 from bench.figures import Figure, Topic, show, without_logs
-from bench.parts import TIMEOUT, codat_at, services
+from bench.parts import codat_at, services
 from estimate.memory_dynamodb import tables_in_memory
 from freshness.app.queue_refreshes import queue_refreshes
 from freshness.app.tick import run_tick
 from freshness.aws.event_bus import EventBus
 from freshness.policy.policy import Policy
 from simulate.clock import SimulatedLoop, simulate
+from simulate.loop import TIMEOUT
 
 MINUTE = timedelta(minutes=1)
 LATENCY = 1.0

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -20,9 +20,7 @@ from freshness.policy.loader import load
 from freshness.policy.policy import Policy
 from local.settings import ROOT
 from simulate.clock import SimulatedLoop, simulate
-
-TIMEOUT = timedelta(minutes=5, seconds=25)
-"""The timeout of a scheduled function."""
+from simulate.loop import TIMEOUT
 
 
 @cache
