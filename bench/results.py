@@ -23,6 +23,8 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parent
 OURS = ("functions/", "codat-sandbox/", "simulate/", "estimate/", "bench/")
 """The folders of the code that benchmarks run."""
+DEPLOYED = {"cold_starts", "lambda_runtime"}
+"""Benchmarks that run the functions in other processes, and do not import them."""
 NOT_MEASURED = {"bench/__init__.py", "bench/figures.py", "bench/goals.py", "bench/results.py"}
 """Files that show figures, and change none."""
 _LISTED = """
@@ -113,8 +115,10 @@ def stale(measured: Mapping[str, Measured]) -> list[str]:
 
 
 def files_of(name: str) -> list[str]:
-    """Return our own files that a benchmark imports."""
-    files = (Path(line) for line in _output(sys.executable, "-c", _LISTED, name).splitlines())
+    """Return our own files that a benchmark runs."""
+    files = [Path(line) for line in _output(sys.executable, "-c", _LISTED, name).splitlines()]
+    if name in DEPLOYED:
+        files += (ROOT / "functions").rglob("*.py")
     ours = {str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT)}
     return sorted(file for file in ours - NOT_MEASURED if file.startswith(OURS))
 

@@ -94,10 +94,15 @@ def test_code_that_changed_makes_what_was_measured_of_it_stale(changed: str, tmp
 
 
 def test_figures_are_stale_if_the_code_of_their_benchmark_is_another() -> None:
-    now = MEASURED["calls"].model_copy(update={"code": digest_of(files_of("webhook_path"))})
+    now = MEASURED["calls"].model_copy(update={"code": digest_of(files_of("year"))})
 
-    assert stale({"webhook_path": now}) == []
-    assert stale({"webhook_path": MEASURED["calls"]}) == ["webhook_path"]
+    assert stale({"year": now}) == []
+    assert stale({"year": MEASURED["calls"]}) == ["year"]
+
+
+@pytest.mark.parametrize("name", ["cold_starts", "lambda_runtime", "page"])
+def test_a_benchmark_of_the_functions_is_stale_once_their_code_changes(name: str) -> None:
+    assert "functions/freshness/app/record.py" in files_of(name)
 
 
 def _digest(folder: Path, code: str) -> str:
