@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from freshness.domain.companies.company import Company, Connection, ConnectionStatus
 from freshness.domain.datasets.dataset import DatasetState, Trigger
-from freshness.domain.feeds.facts import ReadEnded
+from freshness.domain.feeds.facts import DatasetPolled, ReadEnded
 from freshness.domain.feeds.feed import Feed, FeedKey
 from freshness.domain.feeds.feed_values import Request
 from freshness.domain.feeds.schedule import reschedule
@@ -79,6 +79,7 @@ class Year:
     _feeds: dict[FeedKey, Feed] = field(default_factory=dict)
     _due: list[tuple[datetime, FeedKey]] = field(default_factory=list)
     _ends: list[tuple[datetime, FeedKey]] = field(default_factory=list)
+    _last_ends: dict[FeedKey, ReadEnded] = field(default_factory=dict)
     _outages: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -155,6 +156,8 @@ class Year:
                 is_slow = self._random.random() < SLOW
                 took = self._random.expovariate(1 / (SLOW_SECONDS if is_slow else SYNC_SECONDS))
                 heapq.heappush(self._ends, (now + timedelta(seconds=5 + took), feed.key))
+            elif decision.action is Action.CHECK and (polled := self._polled(decision.feed, now)):
+                self._record(decision.feed, polled, now)
             else:
                 until = decision.until if decision.action is Action.RESCHEDULE else now + MINUTE
                 self._put(replace(decision.feed, due_at=until))
@@ -162,7 +165,7 @@ class Year:
         self.busiest_minute = max(self.busiest_minute, queued)
 
     def _finish(self, at: datetime, key: FeedKey) -> None:
-        feed, company = self._feeds[key], self._companies[key[0]]
+        feed = self._feeds[key]
         fails = self._is_out(key[0], at) or self._random.random() < FAILURES
         fact = ReadEnded(
             company_id=feed.company_id,
@@ -173,6 +176,25 @@ class Year:
             records_modified=False,
             is_first=False,
         )
+        self._last_ends[key] = fact
+        self._record(feed, fact, at)
+
+    def _polled(self, feed: Feed, now: datetime) -> DatasetPolled | None:
+        """Return what Codat knows of a late dataset, if it has ended: a webhook may seem to repeat the one before."""
+        request, end = feed.last_dataset, self._last_ends.get(feed.key)
+        if request is None or end is None or end.at < request.at:
+            return None
+        return DatasetPolled(
+            at=now,
+            state=end.state,
+            dataset_id=request.dataset_id,
+            requested_at=request.at,
+            ended_at=end.at,
+            succeeded_at=end.at if end.state == DatasetState.COMPLETE else feed.succeeded_at,
+        )
+
+    def _record(self, feed: Feed, fact: ReadEnded | DatasetPolled, at: datetime) -> None:
+        company = self._companies[feed.company_id]
         connection = company.connections[feed.connection_id]
         promise = self.policy.promise(feed.data_type, company, connection)
         self._put(transition(feed, fact, promise, connection, at).feed)
