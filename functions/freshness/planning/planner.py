@@ -97,11 +97,12 @@ def due_soon(
         if age and in_force.confidence and age < in_force.at_most_every:
             continue
         later = now + SOON * in_force.fresh_within
+        if feed.due_at > later or not windows.allowed(promise.windows, now):
+            continue
         if promise.time_of_day and _is_due_again_soon(feed, feed.due_at, promise, connection, now):
             continue
-        if feed.due_at <= later and windows.allowed(promise.windows, now):
-            decisions = decide([feed], companies, policy, later)
-            soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}
+        decisions = decide([feed], companies, policy, later)
+        soon |= {each.feed.key: each for each in decisions if each.action is Action.QUEUE}
     return soon
 
 
