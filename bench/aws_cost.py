@@ -33,7 +33,7 @@ LOOKS = 22 * 60
 PAGE_GB_SECONDS, PAGE_READ_UNITS = 0.5 * 0.5, 250.0
 """GB-seconds of Lambda and read units to show the page, measured for 10,000 companies, 100 of them late."""
 LOG_QUERIES = Price(0.005, "GB")
-"""Of what Logs Insights scans."""
+"""What Logs Insights charges for each gigabyte that a query scans."""
 DASHBOARD = "CloudWatch dashboard"
 TYPES = 10
 """The data types of a company. Codat sends one webhook for those that it fetched together."""

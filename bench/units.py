@@ -84,7 +84,7 @@ def measure() -> list[Figure]:
 
 
 def _tick(aws: LocalAws, total: int) -> tuple[Tables, Meter, Usage]:
-    """Run a tick over `total` feeds, of which `DUE` are due. Return the tables, their meter, and what the tick used."""
+    """Run a tick over `total` feeds. `DUE` of them are due. Return the tables, their meter, and what the tick used."""
     policy = example_policy()
     names = aws.create_tables()
     tables, meter = aws.open_tables(names)

@@ -172,8 +172,8 @@ def measure() -> list[Figure]:
         noticed, codat_calls = simulate(_many)
         queued = simulate(_at_once)
         figures = [
-            *_beside_own_loop("of which no read was measured", simulate(partial(_alone, 0))),
-            *_beside_own_loop("whose reads were measured", simulate(partial(_alone, ROUNDS))),
+            *_beside_own_loop("without a measured read", simulate(partial(_alone, 0))),
+            *_beside_own_loop("with measured reads", simulate(partial(_alone, ROUNDS))),
         ]
     many = f"{COMPANIES} companies x {TYPES} data types asked for at one moment"
     return [

@@ -137,7 +137,7 @@ class Alarms(Construct):
         )
 
     def watch_runs(self, *ticks: Function) -> None:
-        """Add alarms on scheduled functions of which no run ends without an error, and on runs of any that fail."""
+        """Raise an alarm if all runs of a scheduled function fail, and one if runs of any function do."""
         for tick in ticks:
             # Lambda reports 0 of each run without an error: all runs failed if the average is 1, and none started if
             # there is no value.

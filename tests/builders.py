@@ -21,7 +21,7 @@ def a_connection(connection_id: str, status_at: datetime, **given: Any) -> Conne
 
 LINKED = a_connection("connection", NOON - 30 * DAY)
 NEW = Feed(company_id="company", data_type="invoices", connection_id="connection")
-"""A feed of which nothing is known yet."""
+"""A new feed: nothing was requested or read yet."""
 
 
 def a_policy(fresh_within: str = "1 day", **tables: Any) -> Policy:

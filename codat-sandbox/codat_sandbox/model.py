@@ -161,7 +161,7 @@ class Truth:
 
 
 class EventType(StrEnum):
-    """Codat's names of events, apart from those of reads, of which some begin with a product's name."""
+    """Codat's names of events. Those of reads are not here: some begin with a product's name."""
 
     COMPANY_CREATED = "company.created"
     COMPANY_DELETED = "company.deleted"

@@ -73,7 +73,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def builds(installed: Path, tmp_path: Path) -> Path:
-    """Return a folder for builds of which the package is installed already."""
+    """Return a folder for builds. The package is installed in it already."""
     return Path(shutil.copytree(installed, tmp_path / "builds", symlinks=True))
 
 

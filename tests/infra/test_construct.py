@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 OTHER = "Bookkeeping-of-all-our-customers"
 NAMED = ("Name", "QueueName", "LogGroupName", "DashboardName", "AlarmName", "TopicName", "TableName")
 REFER = ("AWS::ApiGatewayV2::Api", "AWS::Logs::MetricFilter")
-"""Types of which these names need not be unique: those of an API, and of the log groups that filters refer to."""
+"""Types whose names may repeat: an API, and a filter, which refers to its log group by name."""
 
 
 @pytest.fixture(scope="module")

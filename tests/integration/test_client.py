@@ -70,7 +70,7 @@ def answering(*responses: httpx.Response) -> FreshnessClient:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return how long the client waits between calls, of which tests wait a tenth."""
+    """Return how long the client waits between calls. Tests wait a tenth of that."""
     waited: list[float] = []
 
     def wait(seconds: float) -> None:

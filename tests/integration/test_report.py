@@ -26,7 +26,7 @@ NOW = START + HOUR
 
 @pytest.fixture
 def recorded(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let ten feeds be promised for an hour, of which one was late for half of it."""
+    """Let ten feeds be promised for an hour. One was late for half of it."""
     tables.attainment.put_feeds({(Breakdown.RULE, "[default]"): 10, (Breakdown.PLATFORM, "Xero"): 10}, hour_of(START))
     late = BreachTime(
         data_type="invoices",

@@ -15,7 +15,7 @@ HEIGHTS = {360: 800, 1280: 1240, 2560: 1060}
 
 
 def main() -> None:
-    """Picture a fleet of which two links have lapsed, and a few reads have failed."""
+    """Picture a fleet in which two links have lapsed and a few reads have failed."""
     world = links_lapsed()
     html = render(page_view(world.queries, world.now()), Frame(Medium.SERVER, nonce="n"))
     world.close()

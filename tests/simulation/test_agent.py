@@ -36,7 +36,7 @@ class InProcess:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World]:
-    """Return ten hours of twelve companies, of which one has lost its connection."""
+    """Return ten hours of twelve companies. One has lost its connection."""
     world = World(SETTINGS.model_copy(update={"fails_first": 0.2, "permissions_error": 0.1}))
     world.pass_time(HOUR, every=timedelta(minutes=5))
     world.set_link(ConnectionStatus.DEAUTHORIZED)

@@ -21,7 +21,7 @@ CASES = int(os.environ.get("API_CASES", "160"))
 OF_THE_GATEWAY = ("unsupported_method", "ignored_auth")
 """What API Gateway answers before the function is invoked: other methods, and calls that are not signed.
 
-A call of which only the signature is mistaken would be answered as if it were valid.
+A call with a wrong signature, and no other mistake, would be answered as if it were valid.
 """
 KNOWN = {"companyId": "company0", "id": "unknown"}
 

@@ -30,7 +30,7 @@ from tests.page.world import World
 
 @pytest.fixture(scope="module")
 def lapsed() -> Iterator[World]:
-    """Return a fleet of which two links have lapsed for so long that promises are broken."""
+    """Return a fleet in which two links lapsed so long ago that promises are broken."""
     made = World()
     made.pass_time(HOUR / 2)
     made.set_link(ConnectionStatus.DEAUTHORIZED)
